@@ -1,0 +1,1 @@
+//! The user's side of a run: which role we play, over which transport.

@@ -1,0 +1,1 @@
+//! Blocks, search and patch: the rsync algorithm.

@@ -1,0 +1,1 @@
+//! Trees: directory handles that paths cannot leave.

@@ -1,0 +1,1 @@
+//! File attributes: read, compared, applied.

@@ -1,0 +1,295 @@
+//! What the user asked for: one plain value, made by `parse` and `check`, handed on by reference.
+
+pub mod verbosity;
+
+use std::{ffi::OsString, time::SystemTime};
+
+pub use verbosity::{Debug, Info, Levels};
+
+/// Which program we are in this run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    /// Started by a person: local copy, push, pull or listing.
+    #[default]
+    Client,
+    /// `--server`: the far end writes, we receive.
+    ServerReceiver,
+    /// `--server --sender`.
+    ServerSender,
+    /// `--daemon`.
+    Daemon,
+}
+
+/// `--delete-*`: when extraneous files go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Delete {
+    #[default]
+    Never,
+    Before,
+    During,
+    Delay,
+    After,
+}
+
+/// `-r`, `-d`, neither: what happens to a directory among the sources. C: recurse, xfer_dirs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Dirs {
+    /// Skipped with a message.
+    #[default]
+    Skip,
+    /// `-d`, `--dirs`: sent as an entry, contents only after a trailing slash.
+    List,
+    /// `--old-dirs`.
+    OldList,
+    /// `-r`.
+    Recurse,
+}
+
+/// `--super`, `--no-super`, `--fake-super`, or by effective user id. C: am_root.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Super {
+    #[default]
+    ByUser,
+    Yes,
+    No,
+    Fake,
+}
+
+/// Which kind of alternative basis directory. C: alt_dest_type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AltDest {
+    Compare,
+    Copy,
+    Link,
+}
+
+/// `--append`, `--append-verify`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Append {
+    #[default]
+    No,
+    Trust,
+    Verify,
+}
+
+/// `--stderr=errors|all|client`, `--msgs2stderr`. C: msgs2stderr 2, 1, 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Stderr {
+    #[default]
+    Errors,
+    All,
+    Client,
+}
+
+/// `--outbuf`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outbuf {
+    None,
+    Line,
+    Block,
+}
+
+/// `--old-args`, `-s` and their environment variables: how arguments travel to the far side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ArgStyle {
+    /// Escaped so that the remote shell gives back what was typed, wildcards alive.
+    #[default]
+    Escaped,
+    /// `--old-args`: as typed, the remote shell splits.
+    Old,
+    /// `-s`, `--secluded-args`: sent over the wire after the command.
+    Secluded,
+}
+
+/// One filter-like option in the order typed, across kinds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FilterArg {
+    Filter(Vec<u8>),
+    Exclude(Vec<u8>),
+    Include(Vec<u8>),
+    ExcludeFrom(Vec<u8>),
+    IncludeFrom(Vec<u8>),
+    /// `-F`, the n-th occurrence.
+    PerDir(u8),
+    CvsExclude,
+}
+
+/// Batch options.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Batch {
+    Read(Vec<u8>),
+    Write(Vec<u8>),
+    OnlyWrite(Vec<u8>),
+}
+
+/// Every option of the reference, resolved: defaults applied, implications drawn, contradictions refused.
+///
+/// Names follow the long options; paths and texts are bytes as typed.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub mode: Mode,
+    /// Positional arguments: on a client sources and destination, on a server what follows `.`.
+    pub args: Vec<OsString>,
+
+    // voice
+    pub verbose: u8,
+    pub quiet: u8,
+    pub levels: Levels,
+    pub stderr: Stderr,
+    pub motd: bool,
+    pub stats: bool,
+    /// `-h` level: 0 `--no-h`, 1 the default (digit groups), 2 `-h` (units of 1000), 3 `-hh` (1024). C: human_readable.
+    pub human_readable: u8,
+    pub itemize: u8,
+    pub out_format: Option<Vec<u8>>,
+    pub log_file: Option<Vec<u8>>,
+    pub log_file_format: Option<Vec<u8>>,
+    pub progress: bool,
+    pub eight_bit_output: bool,
+    pub outbuf: Option<Outbuf>,
+    pub list_only: bool,
+    pub dry_run: bool,
+
+    // which files
+    pub dirs: Dirs,
+    pub allow_inc_recurse: bool,
+    pub relative: bool,
+    pub implied_dirs: bool,
+    pub one_file_system: u8,
+    pub filters: Vec<FilterArg>,
+    pub files_from: Option<Vec<u8>>,
+    pub from0: bool,
+    pub max_size: Option<u64>,
+    pub min_size: Option<u64>,
+    pub existing: bool,
+    pub ignore_existing: bool,
+    pub ignore_missing_args: bool,
+    pub delete_missing_args: bool,
+    pub prune_empty_dirs: bool,
+    pub qsort: bool,
+
+    // quick check
+    pub ignore_times: bool,
+    pub size_only: bool,
+    pub checksum: bool,
+    pub update: bool,
+    /// Seconds; negative: compare nanoseconds exactly (`-@-1`).
+    pub modify_window: i32,
+
+    // links
+    pub links: bool,
+    pub copy_links: bool,
+    pub copy_unsafe_links: bool,
+    pub safe_links: bool,
+    pub munge_links: bool,
+    pub copy_dirlinks: bool,
+    pub keep_dirlinks: bool,
+    pub hard_links: u8,
+    pub insecure_links: bool,
+
+    // metadata
+    pub perms: bool,
+    pub executability: bool,
+    pub acls: bool,
+    /// `-X` count.
+    pub xattrs: u8,
+    pub times: bool,
+    /// `-U` count.
+    pub atimes: u8,
+    pub open_noatime: bool,
+    pub crtimes: bool,
+    pub omit_dir_times: bool,
+    pub omit_link_times: bool,
+    pub owner: bool,
+    pub group: bool,
+    pub devices: bool,
+    pub specials: bool,
+    pub drop_devices: bool,
+    pub copy_devices: bool,
+    pub write_devices: bool,
+    pub super_user: Super,
+    pub numeric_ids: bool,
+    pub usermap: Option<Vec<u8>>,
+    pub groupmap: Option<Vec<u8>>,
+    /// The texts of all `--chmod`, joined with commas as the reference joins them.
+    pub chmod: Option<Vec<u8>>,
+
+    // removing
+    pub delete: Delete,
+    pub delete_excluded: bool,
+    pub force: bool,
+    pub ignore_errors: bool,
+    pub max_delete: Option<i32>,
+    /// 1 `--remove-source-files`, 2 the deprecated `--remove-sent-files`.
+    pub remove_source_files: u8,
+
+    // replacing
+    /// `None`: by transport (local whole, remote delta).
+    pub whole_file: Option<bool>,
+    pub block_size: Option<u32>,
+    pub sparse: bool,
+    pub preallocate: bool,
+    pub inplace: bool,
+    pub append: Append,
+    pub partial: bool,
+    pub partial_dir: Option<Vec<u8>>,
+    pub delay_updates: bool,
+    pub backup: bool,
+    pub backup_dir: Option<Vec<u8>>,
+    pub suffix: Option<Vec<u8>>,
+    pub temp_dir: Option<Vec<u8>>,
+    pub alt_dests: Vec<(AltDest, Vec<u8>)>,
+    pub fuzzy: u8,
+    pub fsync: bool,
+    pub mkpath: bool,
+
+    // the wire
+    pub checksum_choice: Option<Vec<u8>>,
+    pub checksum_seed: Option<i32>,
+    /// `-z` count; 2 for `-zz`/`--new-compress`.
+    pub compress: u8,
+    pub compress_choice: Option<Vec<u8>>,
+    pub compress_level: Option<i32>,
+    pub compress_threads: Option<i32>,
+    pub skip_compress: Option<Vec<u8>>,
+    pub iconv: Option<Vec<u8>>,
+    pub protocol: Option<u8>,
+    /// Bytes a second, rounded as the reference rounds; 0: none.
+    pub bwlimit: u64,
+    /// Seconds; 0: none.
+    pub timeout: u32,
+    pub contimeout: u32,
+    /// Bytes an allocation may take; 0: no limit.
+    pub max_alloc: u64,
+    pub stop_at: Option<SystemTime>,
+    pub trust_sender: bool,
+    pub batch: Option<Batch>,
+
+    // the far side
+    pub rsh: Option<Vec<u8>>,
+    pub rsync_path: Vec<u8>,
+    pub blocking_io: Option<bool>,
+    pub arg_style: ArgStyle,
+    pub remote_options: Vec<Vec<u8>>,
+    /// `-4` or `-6`: 4, 6; 0: either.
+    pub address_family: u8,
+    pub address: Option<Vec<u8>>,
+    pub port: u16,
+    pub sockopts: Option<Vec<u8>>,
+    pub password_file: Option<Vec<u8>>,
+    pub early_input: Option<Vec<u8>>,
+    pub copy_as: Option<Vec<u8>>,
+    pub confine_root: Option<Vec<u8>>,
+    /// On a server: the text after `-e.`, the client's capabilities (`LsfxCIvu`, perhaps led by a sub-protocol).
+    pub client_info: Vec<u8>,
+}
+
+impl Options {
+    pub fn is_server(&self) -> bool {
+        matches!(self.mode, Mode::ServerReceiver | Mode::ServerSender)
+    }
+
+    pub fn recurse(&self) -> bool {
+        self.dirs == Dirs::Recurse
+    }
+}

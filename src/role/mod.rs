@@ -1,0 +1,1 @@
+//! The three roles of a transfer: sender, generator, receiver.

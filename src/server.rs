@@ -1,0 +1,1 @@
+//! The `--server` side, on any two byte halves.

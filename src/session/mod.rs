@@ -1,0 +1,1 @@
+//! One transfer over one connection, from handshake to goodbye.

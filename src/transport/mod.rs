@@ -1,0 +1,1 @@
+//! Byte connections to the other side.
