@@ -25,6 +25,8 @@ pub enum Mode {
 pub enum Delete {
     #[default]
     Never,
+    /// `--delete` alone: before at protocol 29 and below, else during.
+    Auto,
     Before,
     During,
     Delay,
@@ -37,9 +39,11 @@ pub enum Dirs {
     /// Skipped with a message.
     #[default]
     Skip,
-    /// `-d`, `--dirs`: sent as an entry, contents only after a trailing slash.
+    /// As `List`, because a listing or `--files-from` wants it and not because the user said so. C: xfer_dirs 1
+    Implied,
+    /// `-d`, `--dirs`: sent as an entry, contents only after a trailing slash. C: xfer_dirs 2
     List,
-    /// `--old-dirs`.
+    /// `--old-dirs`: a recursion in which the rule `- /*/*` (also in `filters`) stops at the first level.
     OldList,
     /// `-r`.
     Recurse,
@@ -95,10 +99,26 @@ pub enum ArgStyle {
     /// Escaped so that the remote shell gives back what was typed, wildcards alive.
     #[default]
     Escaped,
-    /// `--old-args`: as typed, the remote shell splits.
+    /// `--old-args`: names as typed, the remote shell splits; values of options are still escaped.
     Old,
+    /// `--old-args` twice: nothing is escaped. C: old_style_args 2
+    Verbatim,
     /// `-s`, `--secluded-args`: sent over the wire after the command.
     Secluded,
+}
+
+/// `-z` and its kin, before anything was negotiated. C: do_compression
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Compress {
+    #[default]
+    No,
+    /// `-z`: zlib's letter on the wire, what is used is negotiated unless a choice was made.
+    Zlib,
+    Zlibx,
+    Lz4,
+    Zstd,
+    /// Only a level was given.
+    Auto,
 }
 
 /// One filter-like option in the order typed, across kinds.
@@ -140,14 +160,23 @@ pub struct Options {
     pub stats: bool,
     /// `-h` level: 0 `--no-h`, 1 the default (digit groups), 2 `-h` (units of 1000), 3 `-hh` (1024). C: human_readable.
     pub human_readable: u8,
+    /// `-i` count.
     pub itemize: u8,
+    /// The format of a line for each entry, implied ones (`-i`, `-v`) included. C: stdout_format
     pub out_format: Option<Vec<u8>>,
+    /// 0: the format has no `%i`; 1: it has; 2 and more: unchanged entries too. C: stdout_format_has_i
+    pub out_format_has_i: u8,
+    /// A line is said before the entry is worked on, because it shows nothing that is known only after.
+    pub log_before_transfer: bool,
     pub log_file: Option<Vec<u8>>,
     pub log_file_format: Option<Vec<u8>>,
     pub progress: bool,
     pub eight_bit_output: bool,
     pub outbuf: Option<Outbuf>,
+    /// Said, or implied by a missing destination.
     pub list_only: bool,
+    /// Said: it is forwarded.
+    pub list_only_given: bool,
     pub dry_run: bool,
 
     // which files
@@ -157,7 +186,9 @@ pub struct Options {
     pub implied_dirs: bool,
     pub one_file_system: u8,
     pub filters: Vec<FilterArg>,
+    /// The file's path, on `files_from_host` where there is one; `-` is standard input.
     pub files_from: Option<Vec<u8>>,
+    pub files_from_host: Option<Vec<u8>>,
     pub from0: bool,
     pub max_size: Option<u64>,
     pub min_size: Option<u64>,
@@ -175,6 +206,8 @@ pub struct Options {
     pub update: bool,
     /// Seconds; negative: compare nanoseconds exactly (`-@-1`).
     pub modify_window: i32,
+    /// Said: it is forwarded.
+    pub modify_window_given: bool,
 
     // links
     pub links: bool,
@@ -199,6 +232,8 @@ pub struct Options {
     pub open_noatime: bool,
     pub crtimes: bool,
     pub omit_dir_times: bool,
+    /// ... because of `--backup` without a directory: not forwarded.
+    pub omit_dir_times_implied: bool,
     pub omit_link_times: bool,
     pub owner: bool,
     pub group: bool,
@@ -246,8 +281,10 @@ pub struct Options {
     // the wire
     pub checksum_choice: Option<Vec<u8>>,
     pub checksum_seed: Option<i32>,
-    /// `-z` count; 2 for `-zz`/`--new-compress`.
-    pub compress: u8,
+    /// Our half of RSYNC_CHECKSUM_LIST, RSYNC_COMPRESS_LIST: what may be negotiated, best first.
+    pub checksum_list: Option<Vec<u8>>,
+    pub compress_list: Option<Vec<u8>>,
+    pub compress: Compress,
     pub compress_choice: Option<Vec<u8>>,
     pub compress_level: Option<i32>,
     pub compress_threads: Option<i32>,
@@ -258,15 +295,23 @@ pub struct Options {
     pub bwlimit: u64,
     /// Seconds; 0: none.
     pub timeout: u32,
-    pub contimeout: u32,
-    /// Bytes an allocation may take; 0: no limit.
+    /// Seconds; 0: none.
+    pub contimeout: i32,
+    /// Bytes an allocation may take; `u64::MAX`: no limit.
     pub max_alloc: u64,
+    /// As typed, where it differs from the default.
+    pub max_alloc_text: Option<Vec<u8>>,
     pub stop_at: Option<SystemTime>,
     pub trust_sender: bool,
+    /// The sender's choice of names is not compared with what was asked for. C: trust_sender_args
+    pub trust_sender_args: bool,
     pub batch: Option<Batch>,
 
     // the far side
+    /// `-e`; see [`Options::remote_shell`].
     pub rsh: Option<Vec<u8>>,
+    /// RSYNC_RSH.
+    pub rsh_env: Option<Vec<u8>>,
     pub rsync_path: Vec<u8>,
     pub blocking_io: Option<bool>,
     pub arg_style: ArgStyle,
@@ -282,6 +327,12 @@ pub struct Options {
     pub confine_root: Option<Vec<u8>>,
     /// On a server: the text after `-e.`, the client's capabilities (`LsfxCIvu`, perhaps led by a sub-protocol).
     pub client_info: Vec<u8>,
+
+    // a daemon
+    pub config: Option<Vec<u8>>,
+    /// `--dparam`: `name=value` texts in the order typed.
+    pub dparams: Vec<Vec<u8>>,
+    pub no_detach: bool,
 }
 
 impl Options {
@@ -290,6 +341,11 @@ impl Options {
     }
 
     pub fn recurse(&self) -> bool {
-        self.dirs == Dirs::Recurse
+        matches!(self.dirs, Dirs::Recurse | Dirs::OldList)
+    }
+
+    /// The remote shell's command line, not yet split: `-e`, RSYNC_RSH, `ssh`.
+    pub fn remote_shell(&self) -> &[u8] {
+        self.rsh.as_deref().or(self.rsh_env.as_deref()).unwrap_or(b"ssh")
     }
 }
