@@ -1,0 +1,489 @@
+//! A directory handle that relative paths cannot leave, and everything one may do below it.
+//!
+//! Parents are found by [`super::walk`] under the root's policy about links, and the handles of the last few are
+//! kept: while work goes on in one directory, an operation is one system call on (handle, name). The last component
+//! is never followed unless the operation's name says so.
+
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    ffi::CStr,
+    fs::File,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use nix::errno::Errno;
+
+use super::walk::{self, Found, Last};
+use crate::sys::{
+    at::{self, Time},
+    stat::{self, Stat},
+};
+
+/// Which symbolic links may be followed on the way to a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Follow {
+    /// None: a link where a directory should be is `ELOOP`.
+    Never,
+    /// Those that stay inside the tree.
+    Inside,
+    /// Those that root or the effective user owns, wherever they lead.
+    Trusted,
+    /// All, as the kernel does.
+    Always,
+}
+
+/// How many parent directories are kept open besides the root itself.
+const KEPT: usize = 6;
+
+/// A tree: an open directory and the rule about links below it.
+///
+/// Paths are relative, components separated by `/`; empty and `.` components mean nothing, so `""` and `"."` are the
+/// root itself. `..` is refused with `ELOOP`, an absolute path and a NUL byte with `EINVAL`. There is no limit on a
+/// path's length, only the file system's on a name's. `Send`, not `Sync`: another thread takes a [`Root::try_clone`].
+pub struct Root {
+    dir: Arc<OwnedFd>,
+    follow: Follow,
+    /// Most recently used first.
+    parents: RefCell<Vec<Parent>>,
+    /// Raised when a directory vanishes under its name, so that clones forget their handles too.
+    epoch: Arc<AtomicU32>,
+    seen: Cell<u32>,
+}
+
+struct Parent {
+    /// As callers spell it, with plain names only.
+    path: Vec<u8>,
+    dir: Arc<OwnedFd>,
+}
+
+impl Root {
+    /// Opens the directory that the operator named, relative to the current directory if it is relative.
+    ///
+    /// `follow` is the rule for what lies below. The named path itself, which may hold `..`, is taken as the kernel
+    /// takes it with [`Follow::Always`]; else links in it are followed if root or the effective user owns them.
+    pub fn open(path: &[u8], follow: Follow) -> io::Result<Self> {
+        let named = if follow == Follow::Always { Follow::Always } else { Follow::Trusted };
+        Ok(Self::from_handle(open_named(at::CWD, path, named)?, follow))
+    }
+
+    /// As [`Root::open`], with its own rule for the named path.
+    pub fn open_named(path: &[u8], named: Follow, follow: Follow) -> io::Result<Self> {
+        Ok(Self::from_handle(open_named(at::CWD, path, named)?, follow))
+    }
+
+    /// Opens the directory that the operator named as seen from this one: `path` may hold `..` and may be absolute,
+    /// so this is for options like `--link-dest`, never for names from a peer.
+    pub fn open_beside(&self, path: &[u8], named: Follow, follow: Follow) -> io::Result<Self> {
+        Ok(Self::from_handle(open_named(self.dir.as_fd(), path, named)?, follow))
+    }
+
+    /// A directory of this tree as a tree of its own, under the same rule.
+    pub fn descend(&self, rel: &[u8]) -> io::Result<Self> {
+        let dir = at::open_dir_handle(self.directory(rel)?.as_fd(), c".")?;
+        Ok(Self::from_handle(dir, self.follow))
+    }
+
+    /// The tree below an open directory (`O_PATH` will do).
+    pub fn from_handle(dir: OwnedFd, follow: Follow) -> Self {
+        Self {
+            dir: Arc::new(dir),
+            follow,
+            parents: RefCell::new(Vec::with_capacity(KEPT)),
+            epoch: Arc::default(),
+            seen: Cell::new(0),
+        }
+    }
+
+    /// The same tree for another thread: the same directory, its own kept parents.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            dir: Arc::clone(&self.dir),
+            follow: self.follow,
+            parents: RefCell::new(Vec::with_capacity(KEPT)),
+            epoch: Arc::clone(&self.epoch),
+            seen: Cell::new(self.epoch.load(Ordering::Acquire)),
+        })
+    }
+
+    pub fn follow(&self) -> Follow {
+        self.follow
+    }
+
+    /// The open directory itself.
+    pub fn handle(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Metadata of `rel`; a link itself, not what it points to.
+    pub fn stat(&self, rel: &[u8]) -> io::Result<Stat> {
+        let (dir, leaf) = self.parent(rel)?;
+        if leaf == b"." {
+            return stat::stat_fd(&*dir);
+        }
+        at::with_name(leaf, |leaf| stat::lstat_at(dir.as_fd(), leaf))
+    }
+
+    /// Metadata of what `rel` points to in the end, links followed under the root's rule.
+    pub fn stat_follow(&self, rel: &[u8]) -> io::Result<Stat> {
+        if self.follow == Follow::Always {
+            return self.with(rel, stat::stat_at);
+        }
+        let stat = self.stat(rel)?;
+        if !stat.is_symlink() {
+            return Ok(stat);
+        }
+        let found = self.resolve(rel)?;
+        if found.leaf.is_empty() {
+            return stat::stat_fd(&found.dir);
+        }
+        let stat = at::with_name(&found.leaf, |leaf| stat::lstat_at(found.dir.as_fd(), leaf))?;
+        // It became a link after the walk had judged it.
+        if stat.is_symlink() { Err(Errno::ELOOP.into()) } else { Ok(stat) }
+    }
+
+    /// Opens for reading; `flags` are further `O_*` bits such as `O_NOATIME`. A link is `ELOOP`.
+    pub fn open_read(&self, rel: &[u8], flags: i32) -> io::Result<File> {
+        self.open_leaf(rel, libc::O_RDONLY | libc::O_NOFOLLOW | flags, 0)
+    }
+
+    /// Opens for reading what `rel` points to in the end, links followed under the root's rule.
+    pub fn open_read_follow(&self, rel: &[u8], flags: i32) -> io::Result<File> {
+        if self.follow == Follow::Always {
+            return self.open_leaf(rel, libc::O_RDONLY | flags, 0);
+        }
+        match self.open_read(rel, flags) {
+            Err(error) if walk::is_link_error(&error) && self.follow != Follow::Never => {}
+            other => return other,
+        }
+        let found = self.resolve(rel)?;
+        let flags = libc::O_RDONLY | libc::O_NOFOLLOW | flags;
+        Ok(at::with_name(or_dot(&found.leaf), |leaf| at::open(found.dir.as_fd(), leaf, flags, 0))?.into())
+    }
+
+    /// Creates a file for writing and reading; `EEXIST` if there is anything of that name, a link included.
+    pub fn create_new(&self, rel: &[u8], mode: u32) -> io::Result<File> {
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+        self.creating(rel, |dir, leaf| at::open(dir, leaf, flags, mode)).map(File::from)
+    }
+
+    /// Opens an existing file for writing, its contents kept. A link is `ELOOP`.
+    pub fn open_write(&self, rel: &[u8]) -> io::Result<File> {
+        self.open_leaf(rel, libc::O_WRONLY | libc::O_NOFOLLOW, 0)
+    }
+
+    /// Opens or creates with the `O_*` bits given; close-on-exec and `O_NOFOLLOW` are added.
+    pub fn open_with(&self, rel: &[u8], flags: i32, mode: u32) -> io::Result<File> {
+        self.open_leaf(rel, flags | libc::O_NOFOLLOW, mode)
+    }
+
+    /// Opens a directory for reading its entries; every component is subject to the root's rule, the last too.
+    ///
+    /// The handle is kept, so what is done next with the directory's entries costs no further opening.
+    pub fn open_dir(&self, rel: &[u8]) -> io::Result<Arc<OwnedFd>> {
+        const FLAGS: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
+        let (dir, leaf) = self.parent(rel)?;
+        let nofollow = if self.follow == Follow::Always { 0 } else { libc::O_NOFOLLOW };
+        let opened = match at::with_name(leaf, |leaf| at::open(dir.as_fd(), leaf, FLAGS | nofollow, 0)) {
+            // A link is ENOTDIR here.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP)) && nofollow != 0 => {
+                let handle = self.directory(rel)?;
+                at::open(handle.as_fd(), c".", FLAGS, 0)?
+            }
+            other => other?,
+        };
+        let opened = Arc::new(opened);
+        let path = clean(rel)?;
+        if !path.is_empty() {
+            self.forget(&path);
+            self.keep(path.into_owned(), Arc::clone(&opened));
+        }
+        Ok(opened)
+    }
+
+    pub fn mkdir(&self, rel: &[u8], mode: u32) -> io::Result<()> {
+        self.creating(rel, |dir, leaf| at::mkdir(dir, leaf, mode))
+    }
+
+    /// Makes `rel` a link to `target`.
+    pub fn symlink(&self, target: &[u8], rel: &[u8]) -> io::Result<()> {
+        at::with_name(target, |target| self.creating(rel, |dir, leaf| at::symlink(target, dir, leaf)))
+    }
+
+    /// Makes a device, pipe or socket: `mode` with its type bits, `rdev` (major, minor).
+    pub fn mknod(&self, rel: &[u8], mode: u32, rdev: (u32, u32)) -> io::Result<()> {
+        self.creating(rel, |dir, leaf| at::mknod(dir, leaf, mode, rdev))
+    }
+
+    /// Gives the file `rel` of this tree the further name `new` in `to`; a link itself, not what it points to.
+    pub fn link(&self, rel: &[u8], to: &Self, new: &[u8]) -> io::Result<()> {
+        let (from, old) = self.parent(rel)?;
+        at::with_name(old, |old| to.creating(new, |dir, leaf| at::link(from.as_fd(), old, dir, leaf)))
+    }
+
+    /// Moves `rel` of this tree to `new` in `to`, replacing what is there.
+    ///
+    /// Handles kept for either name are forgotten. After moving a *directory* in a tree that has clones, call
+    /// [`Root::invalidate`] for it.
+    pub fn rename(&self, rel: &[u8], to: &Self, new: &[u8]) -> io::Result<()> {
+        let (from, old) = self.parent(rel)?;
+        at::with_name(old, |old| to.creating(new, |dir, leaf| at::rename(from.as_fd(), old, dir, leaf)))?;
+        if self.forget(rel) {
+            self.raise();
+        }
+        if to.forget(new) {
+            to.raise();
+        }
+        Ok(())
+    }
+
+    pub fn unlink(&self, rel: &[u8]) -> io::Result<()> {
+        self.with(rel, at::unlink)
+    }
+
+    pub fn rmdir(&self, rel: &[u8]) -> io::Result<()> {
+        self.with(rel, at::rmdir)?;
+        self.invalidate(rel);
+        Ok(())
+    }
+
+    pub fn read_link(&self, rel: &[u8]) -> io::Result<Vec<u8>> {
+        let mut target = Vec::new();
+        self.read_link_into(rel, &mut target)?;
+        Ok(target)
+    }
+
+    /// As [`Root::read_link`], into a buffer whose room is used again.
+    pub fn read_link_into(&self, rel: &[u8], target: &mut Vec<u8>) -> io::Result<()> {
+        self.with(rel, |dir, leaf| at::read_link(dir, leaf, target))
+    }
+
+    /// Changes permission bits; `EOPNOTSUPP` for a link.
+    pub fn chmod(&self, rel: &[u8], mode: u32) -> io::Result<()> {
+        self.or_by_handle(self.with(rel, |dir, leaf| at::chmod(dir, leaf, mode)), rel, |fd| at::chmod_handle(fd, mode))
+    }
+
+    /// Changes owner and group (`None`: as it is), of a link itself.
+    pub fn chown(&self, rel: &[u8], uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+        let done = self.with(rel, |dir, leaf| at::chown(dir, leaf, uid, gid));
+        self.or_by_handle(done, rel, |fd| at::chown_handle(fd, uid, gid))
+    }
+
+    /// Sets access and modification time (`None`: as it is), of a link itself.
+    pub fn set_times(&self, rel: &[u8], atime: Option<Time>, mtime: Option<Time>) -> io::Result<()> {
+        let done = self.with(rel, |dir, leaf| at::set_times(dir, leaf, atime, mtime));
+        self.or_by_handle(done, rel, |fd| at::set_times_handle(fd, atime, mtime))
+    }
+
+    /// The directory that holds `rel`, and the name in it (`.` for the root itself).
+    pub fn parent<'a>(&self, rel: &'a [u8]) -> io::Result<(Arc<OwnedFd>, &'a [u8])> {
+        let (mut dir, mut leaf) = split(rel);
+        if matches!(leaf, b"" | b"." | b"..") {
+            // Rare spellings: find the last component that names something.
+            loop {
+                match leaf {
+                    b".." => return Err(Errno::ELOOP.into()),
+                    b"" | b"." if dir.is_empty() => {
+                        return if rel.first() == Some(&b'/') {
+                            Err(Errno::EINVAL.into())
+                        } else {
+                            Ok((Arc::clone(&self.dir), b"."))
+                        };
+                    }
+                    b"" | b"." => (dir, leaf) = split(dir),
+                    _ => break,
+                }
+            }
+        }
+        if dir.is_empty() && rel.first() != Some(&b'/') {
+            return Ok((Arc::clone(&self.dir), leaf));
+        }
+        Ok((self.directory_as_spelt(dir, rel.first() == Some(&b'/'))?, leaf))
+    }
+
+    /// A handle on the directory `rel`, for use with [`crate::sys::at`].
+    pub fn directory(&self, rel: &[u8]) -> io::Result<Arc<OwnedFd>> {
+        self.directory_as_spelt(rel, rel.first() == Some(&b'/'))
+    }
+
+    /// To be called when the directory `rel` was removed or moved: its handle and those below are forgotten, in
+    /// clones as well.
+    pub fn invalidate(&self, rel: &[u8]) {
+        self.forget(rel);
+        self.raise();
+    }
+}
+
+// Finding and keeping parents.
+impl Root {
+    fn directory_as_spelt(&self, path: &[u8], absolute: bool) -> io::Result<Arc<OwnedFd>> {
+        if absolute {
+            return Err(Errno::EINVAL.into());
+        }
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let mut parents = self.parents.borrow_mut();
+        if epoch != self.seen.get() {
+            parents.clear();
+            self.seen.set(epoch);
+        }
+        if let Some(at) = parents.iter().position(|parent| parent.path == path) {
+            return Ok(to_front(&mut parents, at));
+        }
+        let path = clean(path)?;
+        if path.is_empty() {
+            return Ok(Arc::clone(&self.dir));
+        }
+        if let Some(at) = parents.iter().position(|parent| parent.path == *path) {
+            return Ok(to_front(&mut parents, at));
+        }
+        let opened = match self.open_from_nearest(&parents, &path) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                parents.clear();
+                self.open_from_nearest(&parents, &path)
+            }
+            other => other,
+        };
+        drop(parents);
+        let opened = Arc::new(opened?);
+        self.keep(path.into_owned(), Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    fn open_from_nearest(&self, parents: &[Parent], path: &[u8]) -> io::Result<OwnedFd> {
+        let nearest = parents.iter().filter(|parent| is_below(path, &parent.path)).max_by_key(|p| p.path.len());
+        let (base, rest) = match nearest {
+            Some(parent) => (&parent.dir, path.get(parent.path.len() + 1..).unwrap_or_default()),
+            None => (&self.dir, path),
+        };
+        walk::open_below(base.as_fd(), rest, self.dir.as_fd(), path, self.follow)
+    }
+
+    fn keep(&self, path: Vec<u8>, dir: Arc<OwnedFd>) {
+        let mut parents = self.parents.borrow_mut();
+        parents.truncate(KEPT - 1);
+        parents.insert(0, Parent { path, dir });
+    }
+
+    /// Drops the handles of `rel` and of what is below it; whether there were any.
+    fn forget(&self, rel: &[u8]) -> bool {
+        let mut parents = self.parents.borrow_mut();
+        if parents.is_empty() {
+            return false;
+        }
+        let Ok(path) = clean(rel) else { return false };
+        let before = parents.len();
+        parents.retain(|parent| parent.path != *path && !is_below(&parent.path, &path));
+        parents.len() != before
+    }
+
+    fn raise(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The file that `rel` leads to, its last component followed too.
+    fn resolve(&self, rel: &[u8]) -> io::Result<Found> {
+        walk::walk(self.dir.as_fd(), &clean(rel)?, self.follow, Last::Any)
+    }
+
+    fn open_leaf(&self, rel: &[u8], flags: i32, mode: u32) -> io::Result<File> {
+        Ok(self.with(rel, |dir, leaf| at::open(dir, leaf, flags, mode))?.into())
+    }
+
+    fn with<T>(&self, rel: &[u8], act: impl FnOnce(BorrowedFd<'_>, &CStr) -> io::Result<T>) -> io::Result<T> {
+        let (dir, leaf) = self.parent(rel)?;
+        at::with_name(leaf, |leaf| act(dir.as_fd(), leaf))
+    }
+
+    /// The root itself, when it may not be searched, is not reached by the name `.` but by its handle.
+    fn or_by_handle(
+        &self,
+        done: io::Result<()>,
+        rel: &[u8],
+        by_handle: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match done {
+            Err(error) if error.raw_os_error() == Some(libc::EACCES) && clean(rel)?.is_empty() => {
+                by_handle(self.handle())
+            }
+            other => other,
+        }
+    }
+
+    /// As `with`, for calls that make a name: a kept parent that turns out to be gone is looked up afresh once.
+    fn creating<T>(&self, rel: &[u8], act: impl Fn(BorrowedFd<'_>, &CStr) -> io::Result<T>) -> io::Result<T> {
+        match self.with(rel, &act) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) && self.forget(split(rel).0) => {
+                self.with(rel, act)
+            }
+            other => other,
+        }
+    }
+}
+
+fn to_front(parents: &mut Vec<Parent>, at: usize) -> Arc<OwnedFd> {
+    let parent = parents.remove(at);
+    let dir = Arc::clone(&parent.dir);
+    parents.insert(0, parent);
+    dir
+}
+
+/// Whether `path` lies below the directory `dir`, both being plain.
+fn is_below(path: &[u8], dir: &[u8]) -> bool {
+    dir.is_empty() || (path.starts_with(dir) && path.get(dir.len()) == Some(&b'/'))
+}
+
+/// At the last slash: (what is before it, the last component).
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memrchr(b'/', path) {
+        Some(slash) => {
+            let (dir, leaf) = path.split_at(slash);
+            (dir, leaf.get(1..).unwrap_or_default())
+        }
+        None => (&[], path),
+    }
+}
+
+fn or_dot(leaf: &[u8]) -> &[u8] {
+    if leaf.is_empty() { b"." } else { leaf }
+}
+
+/// `path` with plain components only; `ELOOP` for `..`, `EINVAL` for an absolute path.
+fn clean(path: &[u8]) -> io::Result<Cow<'_, [u8]>> {
+    if path.first() == Some(&b'/') {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut plain = true;
+    for component in path.split(|&byte| byte == b'/') {
+        match component {
+            b".." => return Err(Errno::ELOOP.into()),
+            b"" | b"." => plain = false,
+            _ => {}
+        }
+    }
+    if plain {
+        return Ok(Cow::Borrowed(path));
+    }
+    let kept = path.split(|&byte| byte == b'/').filter(|component| !matches!(*component, b"" | b"."));
+    Ok(Cow::Owned(kept.collect::<Vec<_>>().join(&b'/')))
+}
+
+/// Opens a directory by the path its operator gave.
+fn open_named(from: BorrowedFd<'_>, path: &[u8], named: Follow) -> io::Result<OwnedFd> {
+    if path.is_empty() {
+        return Err(Errno::ENOENT.into());
+    }
+    if named == Follow::Always {
+        return walk::by_kernel(from, path);
+    }
+    match walk::without_links(from, path, false) {
+        Some(Err(error)) if walk::is_link_error(&error) && named != Follow::Never => {}
+        Some(result) => return result,
+        None => {}
+    }
+    Ok(walk::walk(from, path, named, Last::Directory)?.dir)
+}

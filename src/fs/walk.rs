@@ -1,0 +1,256 @@
+//! Finding directories: a path is walked handle by handle, each link judged on the very inode that is then followed.
+//!
+//! A path without links is opened in one call, whatever the policy. Only where that meets a link is the path walked
+//! component by component: open the component itself (`O_PATH`, not following), look at the handle, and if it is a
+//! link that the policy allows, read its target from that same handle and go on with it. Nothing that happens to the
+//! names meanwhile can lead the walk to a place the policy does not allow.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use nix::errno::Errno;
+
+use super::Follow;
+use crate::sys::{at, stat, users};
+
+/// As many links as the kernel follows in one path.
+const MAX_LINKS: u32 = 40;
+
+/// Paths are handed to the kernel in pieces shorter than its limit (`PATH_MAX`, 4096 with the NUL).
+const MAX_PIECE: usize = 4000;
+
+/// What a path's last component may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    /// A directory, entered.
+    Directory,
+    /// Anything or nothing: not entered, but a link is followed like any other.
+    Any,
+}
+
+/// Where a walk ended: the directory, and what is left when the last component was not entered.
+pub(super) struct Found {
+    pub dir: OwnedFd,
+    /// Empty when the path named the directory itself; never a link when it was looked at.
+    pub leaf: Vec<u8>,
+}
+
+/// Opens the directory `path`, whose components are plain names, below `base`; `root` is where the tree begins and
+/// `whole` the path from there.
+pub(super) fn open_below(
+    base: BorrowedFd<'_>,
+    path: &[u8],
+    root: BorrowedFd<'_>,
+    whole: &[u8],
+    follow: Follow,
+) -> io::Result<OwnedFd> {
+    if follow == Follow::Always {
+        return by_kernel(base, path);
+    }
+    match without_links(base, path, true) {
+        Some(Err(error)) if follow != Follow::Never && is_link_error(&error) => {}
+        Some(result) => return result,
+        None => {}
+    }
+    Ok(walk(root, whole, follow, Last::Directory)?.dir)
+}
+
+/// Opens the directory `path` by the kernel's own rules.
+pub(super) fn by_kernel(base: BorrowedFd<'_>, path: &[u8]) -> io::Result<OwnedFd> {
+    in_pieces(base, path, |dir, piece| at::with_name(piece, |name| at::open_dir_handle(dir, name)))
+}
+
+/// Opens the directory `path` if no component is a link; `None` where the kernel cannot tell.
+pub(super) fn without_links(base: BorrowedFd<'_>, path: &[u8], beneath: bool) -> Option<io::Result<OwnedFd>> {
+    let mut missing = false;
+    let opened = in_pieces(base, path, |dir, piece| {
+        at::with_name(piece, |name| {
+            at::open_dir_without_links(dir, name, beneath).unwrap_or_else(|| {
+                missing = true;
+                Err(Errno::ENOSYS.into())
+            })
+        })
+    });
+    (!missing).then_some(opened)
+}
+
+/// What the kernel says when a link stands where none may be.
+pub(super) fn is_link_error(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EXDEV))
+}
+
+/// Opens `path` a piece at a time, so that its length has no limit.
+fn in_pieces(
+    base: BorrowedFd<'_>,
+    mut path: &[u8],
+    mut open: impl FnMut(BorrowedFd<'_>, &[u8]) -> io::Result<OwnedFd>,
+) -> io::Result<OwnedFd> {
+    let mut last: Option<OwnedFd> = None;
+    while path.len() > MAX_PIECE {
+        let (head, _) = path.split_at(MAX_PIECE);
+        let Some(cut) = memchr::memrchr(b'/', head).filter(|&cut| cut > 0) else {
+            return Err(Errno::ENAMETOOLONG.into());
+        };
+        let (piece, rest) = path.split_at(cut);
+        let dir = last.as_ref().map_or(base, AsFd::as_fd);
+        last = Some(open(dir, piece)?);
+        path = trim_slashes(rest);
+    }
+    let dir = last.as_ref().map_or(base, AsFd::as_fd);
+    open(dir, if path.is_empty() { b"." } else { path })
+}
+
+fn trim_slashes(path: &[u8]) -> &[u8] {
+    let start = path.iter().position(|&byte| byte != b'/').unwrap_or(path.len());
+    path.get(start..).unwrap_or_default()
+}
+
+/// Walks `path` from `base`, judging every link by `follow`.
+///
+/// `..` and absolute targets are taken as the kernel takes them, except that with [`Follow::Inside`] neither may lead
+/// out of `base` (`ELOOP`).
+pub(super) fn walk(base: BorrowedFd<'_>, path: &[u8], follow: Follow, last: Last) -> io::Result<Found> {
+    let mut walk = Walk { base, follow, dir: None, names: Vec::new(), links: 0, target: Vec::new() };
+    walk.run(path, last)
+}
+
+struct Walk<'a> {
+    base: BorrowedFd<'a>,
+    follow: Follow,
+    /// Where the walk stands; `None`: still at `base`.
+    dir: Option<OwnedFd>,
+    /// With [`Follow::Inside`], the way from `base` to `dir`: links resolved, no dots. This takes the place of a
+    /// stack of open handles, so that depth costs no descriptors.
+    names: Vec<u8>,
+    links: u32,
+    target: Vec<u8>,
+}
+
+impl Walk<'_> {
+    fn run(&mut self, path: &[u8], last: Last) -> io::Result<Found> {
+        // Still to be walked, in reverse order of pieces: a link's target is put in front of what follows it.
+        let mut todo = path.to_vec();
+        loop {
+            if todo.first() == Some(&b'/') {
+                self.to_top()?;
+            }
+            let start = todo.iter().position(|&byte| byte != b'/').unwrap_or(todo.len());
+            let end = memchr::memchr(b'/', todo.get(start..).unwrap_or_default()).map_or(todo.len(), |at| start + at);
+            let name = todo.get(start..end).unwrap_or_default();
+            match name {
+                b"" => return self.found(Vec::new()),
+                b"." => {}
+                b".." => self.up()?,
+                _ => {
+                    let name = name.to_vec();
+                    // A trailing slash asks for a directory, as everywhere.
+                    let is_last = last == Last::Any && end == todo.len();
+                    match self.enter(&name, is_last)? {
+                        Entered::Yes => {}
+                        Entered::Leaf => return self.found(name),
+                        Entered::Link => {
+                            let mut rest = std::mem::take(&mut self.target);
+                            rest.extend_from_slice(todo.get(end..).unwrap_or_default());
+                            todo = rest;
+                            continue;
+                        }
+                    }
+                }
+            }
+            // What follows begins with the slash that ended this name; drop it lest it mean the top.
+            let next = todo.get(end..).map_or(0, |rest| rest.len() - trim_slashes(rest).len()) + end;
+            todo.drain(..next);
+        }
+    }
+
+    fn here(&self) -> BorrowedFd<'_> {
+        self.dir.as_ref().map_or(self.base, AsFd::as_fd)
+    }
+
+    fn found(&mut self, leaf: Vec<u8>) -> io::Result<Found> {
+        let dir = match self.dir.take() {
+            Some(dir) => dir,
+            None => at::open_dir_handle(self.base, c".")?,
+        };
+        Ok(Found { dir, leaf })
+    }
+
+    /// An absolute path: from the top of the file system, unless that is outside.
+    fn to_top(&mut self) -> io::Result<()> {
+        if self.follow == Follow::Inside {
+            return Err(Errno::ELOOP.into());
+        }
+        self.dir = Some(at::open_dir_handle(at::CWD, c"/")?);
+        Ok(())
+    }
+
+    fn up(&mut self) -> io::Result<()> {
+        if self.follow != Follow::Inside {
+            self.dir = Some(at::open_dir_handle(self.here(), c"..")?);
+            return Ok(());
+        }
+        if self.names.is_empty() {
+            return Err(Errno::ELOOP.into());
+        }
+        // Never by the kernel's `..`: a directory moved away meanwhile would lead outside.
+        self.names.truncate(memchr::memrchr(b'/', &self.names).unwrap_or(0));
+        self.dir = match without_links(self.base, &self.names, true) {
+            _ if self.names.is_empty() => None,
+            Some(dir) => Some(dir?),
+            None => Some(walk(self.base, &self.names, Follow::Never, Last::Directory)?.dir),
+        };
+        Ok(())
+    }
+
+    fn enter(&mut self, name: &[u8], is_last: bool) -> io::Result<Entered> {
+        let handle = match at::with_name(name, |name| at::open_handle(self.here(), name)) {
+            Err(error) if is_last && error.raw_os_error() == Some(libc::ENOENT) => return Ok(Entered::Leaf),
+            other => other?,
+        };
+        let stat = stat::stat_fd(&handle)?;
+        if stat.is_symlink() {
+            self.links += 1;
+            if self.links > MAX_LINKS || !self.may_follow(&stat) {
+                return Err(Errno::ELOOP.into());
+            }
+            at::read_link(handle.as_fd(), c"", &mut self.target)?;
+            if self.target.is_empty() {
+                return Err(Errno::ENOENT.into());
+            }
+            return Ok(Entered::Link);
+        }
+        if !stat.is_dir() {
+            return if is_last { Ok(Entered::Leaf) } else { Err(Errno::ENOTDIR.into()) };
+        }
+        if is_last {
+            return Ok(Entered::Leaf);
+        }
+        self.dir = Some(handle);
+        if self.follow == Follow::Inside {
+            if !self.names.is_empty() {
+                self.names.push(b'/');
+            }
+            self.names.extend_from_slice(name);
+        }
+        Ok(Entered::Yes)
+    }
+
+    fn may_follow(&self, link: &stat::Stat) -> bool {
+        match self.follow {
+            Follow::Never => false,
+            Follow::Trusted => link.uid == 0 || link.uid == users::effective_uid(),
+            // Where it leads to is judged step by step.
+            Follow::Inside | Follow::Always => true,
+        }
+    }
+}
+
+enum Entered {
+    Yes,
+    /// The last component: left for the caller.
+    Leaf,
+    /// A link to follow: its target is in `Walk::target`.
+    Link,
+}
