@@ -1,0 +1,390 @@
+//! The writing side: a buffer before a half, the multiplexer, and the encoders of plain wire values.
+
+use std::{
+    io::{self, IoSlice},
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::{
+    Pulse, Tag, WriteHalf,
+    frame::{self, MAX_DATA},
+    int::{self, Encoded},
+    read::check_timeout,
+};
+use crate::{
+    bytes,
+    error::{Error, ExitCode, Result, errno_text},
+};
+
+const BUFFER: usize = 64 * 1024;
+/// From this size on a caller's bytes are written from where they are.
+const DIRECT: usize = 16 * 1024;
+/// A text is cut into messages of at most this size, which every peer takes.
+const MESSAGE_PIECE: usize = 4096;
+
+/// Messages on their way to the peer: any thread puts them in, the `Writer` takes them along with its next write.
+#[derive(Clone, Default)]
+pub struct Outbox(Arc<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    /// Whether the connection can carry messages.
+    open: AtomicBool,
+    waiting: AtomicBool,
+    frames: Mutex<Vec<u8>>,
+}
+
+impl Outbox {
+    /// Puts a message in; false when messages cannot be sent (not multiplexed: the caller finds another way).
+    pub fn push(&self, tag: Tag, payload: &[u8]) -> bool {
+        if !self.0.open.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut frames = self.frames();
+        let pieces = payload.chunks(MESSAGE_PIECE).chain(payload.is_empty().then_some(&[][..]));
+        for piece in pieces {
+            frames.extend_from_slice(&frame::header(tag, piece.len()));
+            frames.extend_from_slice(piece);
+        }
+        self.0.waiting.store(true, Ordering::Release);
+        true
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !self.0.waiting.load(Ordering::Acquire)
+    }
+
+    fn frames(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<u8> {
+        if !self.0.waiting.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        mem::take(&mut *self.frames())
+    }
+}
+
+/// One direction of a connection, outwards. Nothing leaves before `flush` but what the buffer cannot hold.
+pub struct Writer {
+    half: Box<dyn WriteHalf>,
+    /// Data not yet written; when multiplexing it begins with room for the frame's header.
+    buffer: Vec<u8>,
+    multiplexed: bool,
+    outbox: Outbox,
+    total: u64,
+    role: &'static str,
+    pulse: Pulse,
+}
+
+impl Writer {
+    /// `role` as for `Reader::new`.
+    pub fn new(half: Box<dyn WriteHalf>, pulse: Pulse, role: &'static str) -> Self {
+        let buffer = Vec::with_capacity(BUFFER);
+        Self { half, buffer, multiplexed: false, outbox: Outbox::default(), total: 0, role, pulse }
+    }
+
+    /// A writer whose bytes can be looked at after `flush`.
+    pub fn into_memory() -> (Self, Arc<Mutex<Vec<u8>>>) {
+        let kept = Arc::default();
+        (Self::new(Box::new(Arc::clone(&kept)), Pulse::default(), "sender"), kept)
+    }
+
+    pub fn set_role(&mut self, role: &'static str) {
+        self.role = role;
+    }
+
+    pub fn role(&self) -> &'static str {
+        self.role
+    }
+
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// A hand on the messages that this writer sends.
+    pub fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
+    /// From the next byte on the peer gets frames; what was written before goes out plain.
+    pub fn multiplex(&mut self) -> Result<()> {
+        if !self.multiplexed {
+            self.flush()?;
+            self.multiplexed = true;
+            self.buffer.extend_from_slice(&[0; 4]);
+            self.outbox.0.open.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    pub fn is_multiplexed(&self) -> bool {
+        self.multiplexed
+    }
+
+    /// Bytes that went out so far, frame headers and messages included; not what still waits in the buffer.
+    /// C: stats.total_written
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    fn empty_len(&self) -> usize {
+        if self.multiplexed { 4 } else { 0 }
+    }
+
+    /// Whether `flush` would write nothing.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.len() == self.empty_len() && self.outbox.is_empty()
+    }
+
+    /// Sends what was written and what the outbox holds.
+    pub fn flush(&mut self) -> Result<()> {
+        self.emit(&[])
+    }
+
+    /// A sign of life, if nothing was sent for half the timeout. C: io.c maybe_send_keepalive
+    pub fn keepalive(&mut self) -> Result<()> {
+        if !self.pulse.keepalive_due() {
+            return Ok(());
+        }
+        if !self.is_empty() {
+            return self.flush();
+        }
+        if self.multiplexed {
+            self.send(&mut [IoSlice::new(&frame::header(Tag::Data, 0))], false)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a message behind those that wait; it leaves with the next write. False when not multiplexing.
+    pub fn message(&mut self, tag: Tag, payload: &[u8]) -> bool {
+        self.outbox.push(tag, payload)
+    }
+
+    /// A message that is one number: `IoError`, `NoSend`, `Success`, `ErrorExit`, …
+    pub fn message_int(&mut self, tag: Tag, value: i32) -> bool {
+        self.message(tag, &value.to_le_bytes())
+    }
+
+    #[inline]
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.buffer.len() + bytes.len() <= BUFFER && bytes.len() < DIRECT {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.gather(&[bytes])
+    }
+
+    /// Data in several parts, one after the other; not copied when it is much, but written at once.
+    pub fn gather(&mut self, parts: &[&[u8]]) -> Result<()> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if len < DIRECT {
+            if self.buffer.len() + len > BUFFER {
+                self.emit(&[])?;
+            }
+            parts.iter().for_each(|part| self.buffer.extend_from_slice(part));
+            return Ok(());
+        }
+        if self.buffer.len() + len <= MAX_DATA {
+            return self.emit(parts);
+        }
+        for piece in parts.iter().flat_map(|part| part.chunks(MAX_DATA / 2)) {
+            self.emit(&[piece])?;
+        }
+        Ok(())
+    }
+
+    pub fn byte(&mut self, value: u8) -> Result<()> {
+        self.bytes(&[value])
+    }
+
+    /// C: io.c write_shortint
+    pub fn u16(&mut self, value: u16) -> Result<()> {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    /// C: io.c write_int
+    pub fn int(&mut self, value: i32) -> Result<()> {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    fn encoded(&mut self, value: Encoded) -> Result<()> {
+        self.bytes(&value)
+    }
+
+    pub fn varint(&mut self, value: i32) -> Result<()> {
+        self.encoded(int::varint(value))
+    }
+
+    /// `min` is 3 to 8.
+    pub fn varlong(&mut self, value: i64, min: usize) -> Result<()> {
+        self.encoded(int::varlong(value, min))
+    }
+
+    pub fn longint(&mut self, value: i64) -> Result<()> {
+        self.encoded(int::longint(value))
+    }
+
+    /// A string of at most 0x7fff bytes behind its length. C: io.c write_vstring
+    pub fn vstring(&mut self, string: &[u8]) -> Result<()> {
+        let Some(prefix) = int::string_length(string.len()) else {
+            let message = format!("attempting to send over-long vstring ({} > {})", string.len(), 0x7fff);
+            return Err(Error::new(ExitCode::PROTOCOL, message));
+        };
+        self.encoded(prefix)?;
+        self.bytes(string)
+    }
+
+    /// Writes waiting messages, then one frame of the buffer and `parts`. Together they fit into a frame.
+    fn emit(&mut self, parts: &[&[u8]]) -> Result<()> {
+        let messages = self.outbox.take();
+        let mut buffer = mem::take(&mut self.buffer);
+        let empty = self.empty_len();
+        let len = buffer.len() - empty + parts.iter().map(|part| part.len()).sum::<usize>();
+        let mut slices = Vec::with_capacity(parts.len() + 2);
+        if !messages.is_empty() {
+            slices.push(IoSlice::new(&messages));
+        }
+        if len > 0 {
+            if let Some(room) = buffer[..empty].first_chunk_mut() {
+                *room = frame::header(Tag::Data, len);
+            }
+            slices.push(IoSlice::new(&buffer));
+            slices.extend(parts.iter().map(|part| IoSlice::new(part)));
+        }
+        let sent = self.send(&mut slices, true);
+        drop(slices);
+        buffer.truncate(empty);
+        self.buffer = buffer;
+        sent
+    }
+
+    fn send(&mut self, mut slices: &mut [IoSlice<'_>], data: bool) -> Result<()> {
+        IoSlice::advance_slices(&mut slices, 0); // drops empty ones
+        while !slices.is_empty() {
+            self.half.set_timeout(self.pulse.patience());
+            match self.half.write(slices) {
+                Ok(count) => {
+                    self.total += count as u64;
+                    self.pulse.sent(data);
+                    IoSlice::advance_slices(&mut slices, count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => check_timeout(&self.pulse, self.role)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    return Err(Error::silent(ExitCode::SIGNAL));
+                }
+                Err(error) => {
+                    let message = bytes!["rsync: [", self.role, "] write error: ", errno_text(&error)];
+                    return Err(Error::new(ExitCode::SOCKET_IO, message));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Reader, Rules};
+
+    /// Takes few bytes at a time.
+    struct Slow(Arc<Mutex<Vec<u8>>>);
+
+    impl WriteHalf for Slow {
+        fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+            let first = buffers.iter().find(|part| !part.is_empty()).unwrap();
+            let len = first.len().min(5000);
+            self.0.lock().unwrap().extend_from_slice(&first[..len]);
+            Ok(len)
+        }
+
+        fn set_timeout(&mut self, _: Option<std::time::Duration>) {}
+    }
+
+    #[test]
+    fn values_leave_with_the_flush() {
+        let (mut writer, kept) = Writer::into_memory();
+        writer.byte(7).unwrap();
+        writer.u16(0x1234).unwrap();
+        writer.int(-2).unwrap();
+        writer.varint(0x4000).unwrap();
+        writer.varlong(0x1234, 3).unwrap();
+        writer.longint(5).unwrap();
+        writer.vstring(b"abc").unwrap();
+        assert_eq!((writer.total(), kept.lock().unwrap().len()), (0, 0));
+        writer.flush().unwrap();
+        let bytes = b"\x07\x34\x12\xfe\xff\xff\xff\xc0\0\x40\0\x34\x12\x05\0\0\0\x03abc";
+        assert_eq!(*kept.lock().unwrap(), bytes);
+        assert_eq!(writer.total(), bytes.len() as u64);
+        assert_eq!(writer.vstring(&[0; 0x8000]).unwrap_err().code, ExitCode::PROTOCOL);
+    }
+
+    #[test]
+    fn messages_go_before_the_data_that_waits() {
+        let (mut writer, kept) = Writer::into_memory();
+        let outbox = writer.outbox();
+        assert!(!outbox.push(Tag::Info, b"too early"));
+        writer.byte(1).unwrap();
+        writer.multiplex().unwrap();
+        assert_eq!(*kept.lock().unwrap(), b"\x01");
+        writer.bytes(b"data").unwrap();
+        assert!(outbox.push(Tag::Info, b"hi\n"));
+        assert!(writer.message_int(Tag::NoSend, 3));
+        writer.flush().unwrap();
+        writer.flush().unwrap();
+        assert_eq!(*kept.lock().unwrap(), b"\x01\x03\0\0\x09hi\n\x04\0\0\x6d\x03\0\0\0\x04\0\0\x07data");
+    }
+
+    #[test]
+    fn long_texts_become_several_messages() {
+        let (mut writer, kept) = Writer::into_memory();
+        writer.multiplex().unwrap();
+        writer.message(Tag::Error, &[b'x'; 9000]);
+        writer.message(Tag::Noop, b"");
+        writer.flush().unwrap();
+        assert_eq!(kept.lock().unwrap().len(), 9000 + 4 * 4);
+    }
+
+    #[test]
+    fn big_data_arrives_whole_through_a_slow_half() {
+        let kept = Arc::default();
+        let mut writer = Writer::new(Box::new(Slow(Arc::clone(&kept))), Pulse::default(), "sender");
+        writer.multiplex().unwrap();
+        let data: Vec<u8> = (0..20_000_000u32).map(|i| (i / 3) as u8).collect();
+        writer.int(1).unwrap();
+        writer.gather(&[&data[..100_000], &data[100_000..100_001]]).unwrap();
+        writer.gather(&[&data]).unwrap();
+        for piece in data[..200_000].chunks(1000) {
+            writer.bytes(piece).unwrap();
+        }
+        writer.flush().unwrap();
+        assert_eq!(writer.total(), kept.lock().unwrap().len() as u64);
+        let mut reader = Reader::over(mem::take(&mut *kept.lock().unwrap()));
+        reader.multiplex(Rules::default(), Box::new(|_: crate::wire::Message<'_>| Ok(())));
+        let mut back = vec![0; 4 + 100_001 + data.len() + 200_000];
+        reader.exact(&mut back).unwrap();
+        assert!(back[4..100_005] == data[..100_001]);
+        assert!(back[100_005..][..data.len()] == data[..]);
+        assert!(back[100_005 + data.len()..] == data[..200_000]);
+        assert!(reader.byte().is_err());
+    }
+
+    #[test]
+    fn a_keepalive_is_an_empty_frame() {
+        let kept = Arc::default();
+        let mut writer = Writer::new(Box::new(Arc::clone(&kept)), Pulse::new(1), "sender");
+        writer.multiplex().unwrap();
+        writer.keepalive().unwrap();
+        assert_eq!(*kept.lock().unwrap(), b"");
+        std::thread::sleep(std::time::Duration::from_millis(1010));
+        writer.keepalive().unwrap();
+        writer.keepalive().unwrap();
+        assert_eq!(*kept.lock().unwrap(), b"\0\0\0\x07");
+    }
+}
