@@ -1,10 +1,29 @@
 //! The file list: what the sender offers, entry by entry, in segments.
 //!
-//! A segment is filled once, sorted, wrapped in an `Arc` and never changed again. Its entries are small fixed-size
-//! records; names live in one byte arena, rare attributes in side tables. Per-entry marks of a role (sent, created,
-//! time failed …) are that role's own side tables by index.
+//! A segment is filled, sent or received, sorted, wrapped in an `Arc` and never changed again. Its entries are small
+//! fixed-size records; names live in one byte arena, rare attributes in a side table. Per-entry marks of a role (sent,
+//! created, time failed …) are that role's own side tables by index.
 
-use std::sync::Arc;
+pub mod order;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    bytes,
+    error::{Error, ExitCode, Result},
+    log::Speaker,
+};
+
+/// The longest path a peer may name, its terminating nul counted. C: MAXPATHLEN
+pub const MAX_PATH: usize = 4096;
+
+/// `io_error` bits that cross the wire. C: IOERR_*
+pub mod io_error {
+    pub const GENERAL: i32 = 1;
+    pub const VANISHED: i32 = 1 << 1;
+    pub const DEL_LIMIT: i32 = 1 << 2;
+    pub const VALID: i32 = GENERAL | VANISHED | DEL_LIMIT;
+}
 
 /// A stretch of a segment's byte arena.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -13,7 +32,7 @@ pub(crate) struct Span {
     len: u32,
 }
 
-/// Entry flags that outlive the wire. C: FLAG_*
+/// Entry flags that outlive the wire; the numbers are those that `--debug=flist3` prints. C: FLAG_*
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Flags(pub u16);
 
@@ -22,12 +41,17 @@ impl Flags {
     pub const TOP_DIR: Self = Self(1 << 0);
     /// A directory whose contents are (or will be) in the list.
     pub const CONTENT_DIR: Self = Self(1 << 2);
+    /// A mount point that `-x` keeps us out of.
     pub const MOUNT_DIR: Self = Self(1 << 3);
+    /// A directory that an earlier entry of the same name stands for (sending side).
     pub const DUPLICATE: Self = Self(1 << 4);
     pub const HLINKED: Self = Self(1 << 5);
-    pub const HLINK_FIRST: Self = Self(1 << 6);
     /// A directory that only leads to what was asked for (`-R`).
-    pub const IMPLIED_DIR: Self = Self(1 << 7);
+    pub const IMPLIED_DIR: Self = Self(1 << 6);
+    /// The group cannot be set: not root, and not a member (receiving side).
+    pub const SKIP_GROUP: Self = Self(1 << 10);
+
+    pub const NONE: Self = Self(0);
 
     pub fn has(self, bits: Self) -> bool {
         self.0 & bits.0 == bits.0
@@ -40,6 +64,14 @@ impl Flags {
     pub fn clear(&mut self, bits: Self) {
         self.0 &= !bits.0;
     }
+
+    pub fn with(self, bits: Self) -> Self {
+        Self(self.0 | bits.0)
+    }
+
+    pub fn without(self, bits: Self) -> Self {
+        Self(self.0 & !bits.0)
+    }
 }
 
 /// The fixed part of an entry as stored.
@@ -47,12 +79,14 @@ impl Flags {
 pub(crate) struct Record {
     /// Index into the segment's table of directory names.
     pub dir: u32,
-    pub base: Span,
+    pub base: u32,
+    /// 0: not taking part.
+    pub base_len: u16,
     pub flags: Flags,
     pub mode: u32,
+    pub nsec: u32,
     pub size: u64,
     pub mtime: i64,
-    pub nsec: u32,
     pub uid: u32,
     pub gid: u32,
     /// 1 + index into `Segment::extras`; 0: none.
@@ -66,8 +100,32 @@ pub(crate) struct Extra {
     /// Major and minor number of a device.
     pub rdev: (u32, u32),
     pub atime: Option<i64>,
-    /// The list's checksum (`--checksum`), `sum_len` bytes.
+    /// The list's checksum (`--checksum`).
     pub sum: Span,
+}
+
+/// A directory name of a segment, and on the sending side the source tree it lies in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dir {
+    /// With its trailing slash; empty at the top of the transfer.
+    pub name: Span,
+    pub source: u32,
+}
+
+/// An entry about to be stored: everything the list can know of a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attributes<'a> {
+    pub flags: Flags,
+    pub mode: u32,
+    pub size: u64,
+    /// Seconds since the epoch, and nanoseconds.
+    pub mtime: (i64, u32),
+    pub atime: Option<i64>,
+    pub uid: u32,
+    pub gid: u32,
+    pub rdev: (u32, u32),
+    pub link_target: &'a [u8],
+    pub sum: &'a [u8],
 }
 
 /// Some entries that travel together: the whole list, or with incremental recursion one directory's contents.
@@ -75,10 +133,11 @@ pub(crate) struct Extra {
 pub struct Segment {
     /// File index of entry 0. C: ndx_start
     pub first_index: i32,
-    /// Directory index of the directory whose contents these are; -1 for the initial segment.
+    /// Directory index of the directory whose contents these are; -1 for none. C: parent_ndx
     pub parent: i32,
+    parent_record: Option<Record>,
     pub(crate) arena: Vec<u8>,
-    pub(crate) dirs: Vec<Span>,
+    pub(crate) dirs: Vec<Dir>,
     pub(crate) records: Vec<Record>,
     pub(crate) extras: Vec<Extra>,
 }
@@ -90,7 +149,25 @@ pub struct Entry<'a> {
     pub(crate) record: &'a Record,
 }
 
+/// A directory taken out of its segment, so that it can stand as the parent of another one.
+#[derive(Clone, Debug)]
+pub struct DirEntry {
+    pub path: Box<[u8]>,
+    record: Record,
+    source: u32,
+}
+
+/// The list holds more than its 32-bit offsets can address, or than a file index can number.
+#[track_caller]
+fn too_large(speaker: Speaker) -> Error {
+    Error::new(ExitCode::MALLOC, bytes!["[", speaker.name(), "] file list has grown too large to expand"])
+}
+
 impl Segment {
+    pub fn new(first_index: i32, parent: i32) -> Self {
+        Self { first_index, parent, ..Self::default() }
+    }
+
     pub fn len(&self) -> usize {
         self.records.len()
     }
@@ -99,60 +176,241 @@ impl Segment {
         self.records.is_empty()
     }
 
+    /// The entry at a position below `len()`; positions are file indexes less `first_index`.
     pub fn entry(&self, position: usize) -> Entry<'_> {
         Entry { segment: self, record: &self.records[position] }
     }
 
+    /// The entry with a file index; `first_index - 1` is the parent directory.
+    pub fn get(&self, index: i32) -> Option<Entry<'_>> {
+        let position = i64::from(index) - i64::from(self.first_index);
+        let record = match position {
+            -1 => self.parent_record.as_ref()?,
+            _ => self.records.get(usize::try_from(position).ok()?)?,
+        };
+        Some(Entry { segment: self, record })
+    }
+
+    /// The directory whose contents these are.
+    pub fn parent_entry(&self) -> Option<Entry<'_>> {
+        Some(Entry { segment: self, record: self.parent_record.as_ref()? })
+    }
+
+    /// All entries with their file indexes, those weeded out included.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = (i32, Entry<'_>)> {
+        let first = self.first_index;
+        self.records.iter().enumerate().map(move |(at, record)| (first + at as i32, Entry { segment: self, record }))
+    }
+
+    /// One past the file index of the last entry.
+    pub fn end_index(&self) -> i32 {
+        self.first_index + self.records.len() as i32
+    }
+
+    /// The `first_index` of the segment after this one: one index is left for its parent directory.
+    pub fn next_first_index(&self) -> i32 {
+        self.end_index() + 1
+    }
+
+    /// A directory name that `push` may refer to, without its trailing slash; an empty name *with* a slash is the root
+    /// of the file system (`-R /etc`). Repeating the last one gives the same number.
+    pub(crate) fn dir(&mut self, name: &[u8], slash: bool, source: u32, speaker: Speaker) -> Result<u32> {
+        if let Some(last) = self.dirs.last() {
+            let known = self.bytes(last.name);
+            let same = if slash { known.strip_suffix(b"/") == Some(name) } else { known.is_empty() };
+            if same && last.source == source {
+                return Ok(self.dirs.len() as u32 - 1);
+            }
+        }
+        let start = self.arena.len();
+        self.arena.extend_from_slice(name);
+        if slash {
+            self.arena.push(b'/');
+        }
+        let name = self.span_from(start, speaker)?;
+        self.dirs.push(Dir { name, source });
+        Ok(self.dirs.len() as u32 - 1)
+    }
+
+    /// Appends an entry; `base` is its last component, at most `MAX_PATH` long.
+    pub(crate) fn push(&mut self, dir: u32, base: &[u8], of: &Attributes<'_>, speaker: Speaker) -> Result<()> {
+        let extra = self.push_extra(of, speaker)?;
+        let base = self.put(base, speaker)?;
+        let base_len = u16::try_from(base.len).map_err(|_| too_large(speaker))?;
+        if self.records.len() as i64 + 2 + i64::from(self.first_index) >= i64::from(i32::MAX) {
+            return Err(too_large(speaker));
+        }
+        self.records.push(Record {
+            dir,
+            base: base.start,
+            base_len,
+            flags: of.flags,
+            mode: of.mode,
+            nsec: of.mtime.1,
+            size: of.size,
+            mtime: of.mtime.0,
+            uid: of.uid,
+            gid: of.gid,
+            extra,
+        });
+        Ok(())
+    }
+
+    fn push_extra(&mut self, of: &Attributes<'_>, speaker: Speaker) -> Result<u32> {
+        if of.link_target.is_empty() && of.sum.is_empty() && of.atime.is_none() && of.rdev == (0, 0) {
+            return Ok(0);
+        }
+        let extra = Extra {
+            link_target: self.put(of.link_target, speaker)?,
+            rdev: of.rdev,
+            atime: of.atime,
+            sum: self.put(of.sum, speaker)?,
+        };
+        self.extras.push(extra);
+        u32::try_from(self.extras.len()).map_err(|_| too_large(speaker))
+    }
+
+    /// Makes the entry at `first_index - 1`, the directory whose contents these are.
+    pub(crate) fn set_parent(&mut self, dir: &DirEntry, speaker: Speaker) -> Result<()> {
+        let (parent, base, slash) = split_path(&dir.path);
+        let id = self.dir(parent, slash, dir.source, speaker)?;
+        let base = self.put(base, speaker)?;
+        let base_len = u16::try_from(base.len).map_err(|_| too_large(speaker))?;
+        self.parent_record = Some(Record { dir: id, base: base.start, base_len, extra: 0, ..dir.record });
+        Ok(())
+    }
+
+    /// Gives back memory that growing took in advance; called when nothing more is added.
+    pub(crate) fn shrink(&mut self) {
+        self.arena.shrink_to_fit();
+        self.dirs.shrink_to_fit();
+        self.records.shrink_to_fit();
+        self.extras.shrink_to_fit();
+    }
+
+    /// Takes an entry out of the list; its index stays.
+    pub(crate) fn clear_entry(&mut self, position: usize) {
+        let record = &mut self.records[position];
+        *record = Record {
+            dir: record.dir,
+            base: 0,
+            base_len: 0,
+            flags: Flags::NONE,
+            mode: 0,
+            nsec: 0,
+            size: 0,
+            mtime: 0,
+            uid: 0,
+            gid: 0,
+            extra: 0,
+        };
+    }
+
+    /// Drops leading slashes of all names: paths sent with `-R` may be absolute, their place in the destination is not.
+    pub(crate) fn strip_root(&mut self) {
+        for dir in &mut self.dirs {
+            while dir.name.len > 0 && self.arena[dir.name.start as usize] == b'/' {
+                dir.name.start += 1;
+                dir.name.len -= 1;
+            }
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8], speaker: Speaker) -> Result<Span> {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(bytes);
+        self.span_from(start, speaker)
+    }
+
+    fn span_from(&self, start: usize, speaker: Speaker) -> Result<Span> {
+        let end = u32::try_from(self.arena.len()).map_err(|_| too_large(speaker))?;
+        let start = start as u32; // not after end
+        Ok(Span { start, len: end - start })
+    }
+
     pub(crate) fn bytes(&self, span: Span) -> &[u8] {
         &self.arena[span.start as usize..][..span.len as usize]
+    }
+
+    pub(crate) fn base_of(&self, record: &Record) -> &[u8] {
+        &self.arena[record.base as usize..][..usize::from(record.base_len)]
+    }
+
+    /// With its trailing slash.
+    pub(crate) fn dir_of(&self, record: &Record) -> &[u8] {
+        self.bytes(self.dirs[record.dir as usize].name)
+    }
+}
+
+/// A path's directory without the slash, its last component, and whether there was a slash.
+pub(crate) fn split_path(path: &[u8]) -> (&[u8], &[u8], bool) {
+    match memchr::memrchr(b'/', path) {
+        Some(slash) => (&path[..slash], &path[slash + 1..], true),
+        None => (&[], path, false),
     }
 }
 
 impl<'a> Entry<'a> {
     /// Last component; empty for an entry that was weeded out (duplicate, refused).
     pub fn base(self) -> &'a [u8] {
-        self.segment.bytes(self.record.base)
+        self.segment.base_of(self.record)
     }
 
     /// Everything before the last component, without the slash; empty at the top of the transfer.
     pub fn dir(self) -> &'a [u8] {
-        self.segment.bytes(self.segment.dirs[self.record.dir as usize])
+        let dir = self.dir_slash();
+        dir.strip_suffix(b"/").unwrap_or(dir)
     }
 
-    /// Whether the entry still takes part.
+    /// Everything before the last component, with the slash: `dir_slash() ++ base()` is the path.
+    pub fn dir_slash(self) -> &'a [u8] {
+        self.segment.dir_of(self.record)
+    }
+
+    /// Whether the entry still takes part. C: F_IS_ACTIVE
     pub fn is_active(self) -> bool {
-        self.record.base.len != 0
+        self.record.base_len != 0
     }
 
-    /// Path relative to the transfer's root.
+    /// Path relative to the transfer's root. C: f_name
     pub fn path(self) -> Vec<u8> {
-        let (dir, base) = (self.dir(), self.base());
-        if dir.is_empty() { base.to_vec() } else { [dir, b"/", base].concat() }
+        [self.dir_slash(), self.base()].concat()
     }
 
-    /// `st_mode` with Linux's file type bits.
+    /// The path into a buffer that is used again and again.
+    pub fn path_into(self, buffer: &mut Vec<u8>) {
+        buffer.clear();
+        buffer.extend_from_slice(self.dir_slash());
+        buffer.extend_from_slice(self.base());
+    }
+
+    /// `st_mode` with Linux's file type bits; 0 for a missing argument (`--delete-missing-args`).
     pub fn mode(self) -> u32 {
         self.record.mode
     }
 
+    fn kind(self) -> u32 {
+        self.record.mode & libc::S_IFMT
+    }
+
     pub fn is_dir(self) -> bool {
-        self.record.mode & libc::S_IFMT == libc::S_IFDIR
+        self.kind() == libc::S_IFDIR
     }
 
     pub fn is_file(self) -> bool {
-        self.record.mode & libc::S_IFMT == libc::S_IFREG
+        self.kind() == libc::S_IFREG
     }
 
     pub fn is_symlink(self) -> bool {
-        self.record.mode & libc::S_IFMT == libc::S_IFLNK
+        self.kind() == libc::S_IFLNK
     }
 
     pub fn is_device(self) -> bool {
-        matches!(self.record.mode & libc::S_IFMT, libc::S_IFBLK | libc::S_IFCHR)
+        matches!(self.kind(), libc::S_IFBLK | libc::S_IFCHR)
     }
 
     pub fn is_special(self) -> bool {
-        matches!(self.record.mode & libc::S_IFMT, libc::S_IFIFO | libc::S_IFSOCK)
+        matches!(self.kind(), libc::S_IFIFO | libc::S_IFSOCK)
     }
 
     pub fn flags(self) -> Flags {
@@ -163,7 +421,7 @@ impl<'a> Entry<'a> {
         self.record.size
     }
 
-    /// Seconds since the epoch, and nanoseconds.
+    /// Seconds since the epoch, and nanoseconds (0 below protocol 31).
     pub fn mtime(self) -> (i64, u32) {
         (self.record.mtime, self.record.nsec)
     }
@@ -190,6 +448,7 @@ impl<'a> Entry<'a> {
         self.extra().map_or((0, 0), |extra| extra.rdev)
     }
 
+    /// Seconds since the epoch; never for directories.
     pub fn atime(self) -> Option<i64> {
         self.extra()?.atime
     }
@@ -198,10 +457,187 @@ impl<'a> Entry<'a> {
     pub fn sum(self) -> Option<&'a [u8]> {
         self.extra().map(|extra| self.segment.bytes(extra.sum)).filter(|sum| !sum.is_empty())
     }
+
+    /// Number of the source tree (sending side), for `build::Sources`.
+    pub fn source(self) -> u32 {
+        self.segment.dirs[self.record.dir as usize].source
+    }
+
+    /// A copy that outlives the segment.
+    pub fn to_dir_entry(self) -> DirEntry {
+        DirEntry { path: self.path().into(), record: *self.record, source: self.source() }
+    }
 }
 
-/// All segments in play, by file index.
+impl DirEntry {
+    pub fn flags(&self) -> Flags {
+        self.record.flags
+    }
+
+    pub fn source(&self) -> u32 {
+        self.source
+    }
+}
+
+/// All segments in play, by file index. Each role has its own, of shared segments.
 #[derive(Default)]
 pub struct FileList {
-    segments: std::collections::VecDeque<Arc<Segment>>,
+    segments: VecDeque<Arc<Segment>>,
+    total: usize,
+}
+
+impl FileList {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends the next segment.
+    pub fn push(&mut self, segment: Arc<Segment>) {
+        self.total += segment.len();
+        self.segments.push_back(segment);
+    }
+
+    /// Entries in all segments in play, those weeded out included. C: file_total
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    pub fn first(&self) -> Option<&Arc<Segment>> {
+        self.segments.front()
+    }
+
+    pub fn last(&self) -> Option<&Arc<Segment>> {
+        self.segments.back()
+    }
+
+    /// The segments in play, oldest first.
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> {
+        self.segments.iter()
+    }
+
+    /// Lets go of the oldest segment, when all of its files are done. C: flist_free(first_flist)
+    pub fn drop_first(&mut self) -> Option<Arc<Segment>> {
+        let first = self.segments.pop_front()?;
+        self.total -= first.len();
+        Some(first)
+    }
+
+    /// The segment that a file index belongs to; `first_index - 1`, its parent directory, belongs to it as well.
+    /// C: flist_for_ndx
+    pub fn segment_of(&self, index: i32) -> Option<&Arc<Segment>> {
+        let after = self.segments.partition_point(|segment| segment.first_index - 1 <= index);
+        self.segments.get(after.checked_sub(1)?).filter(|segment| index < segment.end_index())
+    }
+
+    /// The entry with a file index, or with `first_index - 1` the directory a segment lies in.
+    pub fn entry(&self, index: i32) -> Option<Entry<'_>> {
+        self.segment_of(index)?.get(index)
+    }
+
+    /// As `segment_of` for an index that a peer sent: an unknown one ends the run with status 2. `place` is the
+    /// name of the step that the reference prints.
+    #[track_caller]
+    pub fn segment_for_peer(&self, index: i32, place: &str, speaker: Speaker) -> Result<&Arc<Segment>> {
+        self.segment_of(index).ok_or_else(|| {
+            let (low, high) = match (self.first(), self.last()) {
+                (Some(first), Some(last)) => (first.first_index - 1, last.end_index() - 1),
+                _ => (0, -1),
+            };
+            let message = bytes![
+                "File-list index ",
+                index,
+                " not in ",
+                low,
+                " - ",
+                high,
+                " (",
+                place,
+                ") [",
+                speaker.name(),
+                "]"
+            ];
+            Error::new(ExitCode::PROTOCOL, message)
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn file(size: u64) -> Attributes<'static> {
+        Attributes { mode: libc::S_IFREG | 0o644, size, mtime: (1000, 5), ..Attributes::default() }
+    }
+
+    pub(crate) fn folder() -> Attributes<'static> {
+        Attributes { mode: libc::S_IFDIR | 0o755, mtime: (1000, 0), flags: Flags::CONTENT_DIR, ..Attributes::default() }
+    }
+
+    pub(crate) fn add(segment: &mut Segment, path: &str, of: &Attributes<'_>) {
+        let (dir, base, slash) = split_path(path.as_bytes());
+        let id = segment.dir(dir, slash, 0, Speaker::Sender).unwrap();
+        segment.push(id, base, of, Speaker::Sender).unwrap();
+    }
+
+    #[test]
+    fn indexes_leave_one_for_the_parent() {
+        let mut top = Segment::new(1, -1);
+        add(&mut top, "a", &folder());
+        add(&mut top, "b", &file(3));
+        let mut inner = Segment::new(top.next_first_index(), 0);
+        inner.set_parent(&top.entry(0).to_dir_entry(), Speaker::Sender).unwrap();
+        add(&mut inner, "a/c", &file(4));
+        assert_eq!((top.end_index(), inner.first_index), (3, 4));
+
+        let mut list = FileList::new();
+        list.push(Arc::new(top));
+        list.push(Arc::new(inner));
+        assert_eq!(list.total(), 3);
+        assert_eq!(list.entry(1).unwrap().path(), b"a");
+        assert_eq!(list.entry(3).unwrap().path(), b"a");
+        assert_eq!(list.entry(3).unwrap().mode(), libc::S_IFDIR | 0o755);
+        assert_eq!(list.entry(4).unwrap().path(), b"a/c");
+        assert_eq!(list.entry(4).unwrap().dir(), b"a");
+        assert!(list.entry(0).is_none() && list.entry(5).is_none() && list.entry(i32::MIN).is_none());
+        assert_eq!(list.segment_of(3).unwrap().first_index, 4);
+        assert_eq!(list.segment_of(0).unwrap().first_index, 1);
+
+        list.drop_first();
+        assert_eq!(list.total(), 1);
+        assert!(list.entry(2).is_none());
+        let error = list.segment_for_peer(2, "read_ndx_and_attrs", Speaker::Receiver).unwrap_err();
+        assert_eq!(error.message, b"File-list index 2 not in 3 - 4 (read_ndx_and_attrs) [receiver]");
+        assert_eq!(error.code, ExitCode::PROTOCOL);
+    }
+
+    #[test]
+    fn rare_attributes_are_kept_apart() {
+        let mut segment = Segment::new(0, -1);
+        add(&mut segment, "plain", &file(1));
+        add(&mut segment, "link", &Attributes { mode: libc::S_IFLNK | 0o777, link_target: b"to/there", ..file(8) });
+        add(
+            &mut segment,
+            "null",
+            &Attributes { mode: libc::S_IFCHR | 0o666, rdev: (1, 3), atime: Some(-4), ..file(0) },
+        );
+        assert_eq!(segment.extras.len(), 2);
+        assert_eq!(segment.entry(1).link_target(), b"to/there");
+        assert_eq!((segment.entry(2).rdev(), segment.entry(2).atime()), ((1, 3), Some(-4)));
+        assert_eq!((segment.entry(0).rdev(), segment.entry(0).sum()), ((0, 0), None));
+        assert!(std::mem::size_of::<Record>() <= 56, "an entry should stay small");
+    }
+
+    #[test]
+    fn absolute_names_lose_their_root() {
+        let mut segment = Segment::new(0, -1);
+        add(&mut segment, "/etc", &folder());
+        add(&mut segment, "/etc/passwd", &file(1));
+        segment.strip_root();
+        assert_eq!(segment.entry(0).path(), b"etc");
+        assert_eq!(segment.entry(1).path(), b"etc/passwd");
+    }
 }
