@@ -1,5 +1,10 @@
 //! Small notations: pure functions on bytes.
 
+pub mod escape;
+pub mod mode;
+pub mod number;
+pub mod path;
+
 /// Something that can be appended to a line of bytes.
 pub trait Put {
     fn put(&self, line: &mut Vec<u8>);
