@@ -4,6 +4,12 @@
 #![allow(unsafe_code)]
 
 pub mod at;
+pub mod clock;
+pub mod extent;
 pub mod file;
+pub mod pipe;
+pub mod poll;
+pub mod process;
+pub mod signal;
 pub mod stat;
 pub mod users;

@@ -1,0 +1,276 @@
+//! Child processes, and what belongs to a process as a whole.
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::{ffi::OsStrExt, process::CommandExt, process::ExitStatusExt},
+    },
+    process::{Command, ExitStatus, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit},
+        signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask},
+        stat::{Mode, umask},
+        time::TimeValLike,
+    },
+    unistd::Pid,
+};
+
+use super::poll::{self, Interest, Ready, Wake};
+
+/// What a child has as descriptors 0, 1 and 2; `None`: ours. It gets no others.
+#[derive(Debug, Default)]
+pub struct Channels {
+    pub stdin: Option<OwnedFd>,
+    pub stdout: Option<OwnedFd>,
+    pub stderr: Option<OwnedFd>,
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
+/// A running child. Dropping it neither kills nor reaps: call [`Child::wait`].
+#[derive(Debug)]
+pub struct Child {
+    inner: std::process::Child,
+    /// Where the kernel has such handles.
+    handle: Option<OwnedFd>,
+}
+
+/// Starts `argv[0]`, looked up in PATH, with default signal dispositions, an empty signal mask and the umask we were
+/// started with; `unset` names environment variables it shall not see.
+///
+/// # Errors
+/// What `execvp` said (`ENOENT`, `EACCES` …), or why no process could be made; `EINVAL` for an empty `argv` or a NUL
+/// byte in it.
+pub fn spawn(argv: &[impl AsRef<[u8]>], channels: Channels, unset: &[&str]) -> io::Result<Child> {
+    let (program, args) = argv.split_first().ok_or(Errno::EINVAL)?;
+    if argv.iter().any(|arg| arg.as_ref().contains(&0)) {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut command = Command::new(OsStr::from_bytes(program.as_ref()));
+    command.args(args.iter().map(|arg| OsStr::from_bytes(arg.as_ref())));
+    command.stdin(channels.stdin.map_or_else(Stdio::inherit, Stdio::from));
+    command.stdout(channels.stdout.map_or_else(Stdio::inherit, Stdio::from));
+    command.stderr(channels.stderr.map_or_else(Stdio::inherit, Stdio::from));
+    for name in unset {
+        command.env_remove(name);
+    }
+    let mask = UMASK.get().map(|&mask| Mode::from_bits_truncate(mask));
+    // SAFETY: between fork and exec the closure makes two system calls (umask, sigprocmask), both async-signal-safe,
+    // and allocates nothing. PIPE and our handlers are reset by the standard library and by exec.
+    unsafe {
+        command.pre_exec(move || {
+            if let Some(mask) = mask {
+                umask(mask);
+            }
+            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+            Ok(())
+        });
+    }
+    let inner = command.spawn()?;
+    let handle = process_handle(inner.id());
+    Ok(Child { inner, handle })
+}
+
+impl Child {
+    pub fn pid(&self) -> u32 {
+        self.inner.id()
+    }
+
+    /// Readable once the child has ended, for a wait together with other things; `None` on old kernels.
+    pub fn handle(&self) -> Option<BorrowedFd<'_>> {
+        self.handle.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reaps the child, waiting as long as it takes. Later calls tell the same.
+    pub fn wait(&mut self) -> io::Result<Exit> {
+        self.inner.wait().map(Exit::from)
+    }
+
+    /// Reaps the child if it has ended.
+    pub fn try_wait(&mut self) -> io::Result<Option<Exit>> {
+        Ok(self.inner.try_wait()?.map(Exit::from))
+    }
+
+    /// Reaps the child if it ends before `deadline` and before `wake` is fired.
+    pub fn wait_until(&mut self, wake: Option<&Wake>, deadline: Option<Instant>) -> io::Result<Option<Exit>> {
+        loop {
+            if let Some(exit) = self.try_wait()? {
+                return Ok(Some(exit));
+            }
+            let ended = match &self.handle {
+                Some(handle) => poll::wait(handle, Interest::Read, wake, deadline)?,
+                None => {
+                    let nap = Instant::now() + Duration::from_millis(10);
+                    let until = deadline.map_or(nap, |deadline| deadline.min(nap));
+                    match poll::wait_any(&mut [], wake, Some(until))? {
+                        Ready::TimedOut if deadline.is_none_or(|deadline| Instant::now() < deadline) => Ready::Ready,
+                        other => other,
+                    }
+                }
+            };
+            if ended != Ready::Ready {
+                return self.try_wait();
+            }
+        }
+    }
+
+    /// Sends a signal; nothing once the child was reaped.
+    pub fn signal(&mut self, signal: i32) -> io::Result<()> {
+        if self.try_wait()?.is_some() {
+            return Ok(());
+        }
+        let signal = Signal::try_from(signal)?;
+        Ok(kill(Pid::from_raw(self.inner.id() as i32), signal)?)
+    }
+
+    /// Asks the child to end (SIGTERM).
+    pub fn terminate(&mut self) -> io::Result<()> {
+        self.signal(libc::SIGTERM)
+    }
+}
+
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, signal) => Self::Signal(signal.unwrap_or_default()),
+        }
+    }
+}
+
+fn process_handle(pid: u32) -> Option<OwnedFd> {
+    // SAFETY: integers only; the descriptor is close-on-exec by itself.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    // SAFETY: a fresh descriptor that nobody else owns.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+static UMASK: OnceLock<u32> = OnceLock::new();
+
+/// The umask the process was started with.
+///
+/// The first call reads it and sets it to zero, so that files get the modes they are made with; children get it back.
+/// Make that call before there are other threads.
+pub fn take_umask() -> u32 {
+    *UMASK.get_or_init(|| umask(Mode::empty()).bits())
+}
+
+/// Raises the soft limit of open files to the hard one; returns what it is now.
+pub fn raise_open_files() -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(hard.max(soft))
+}
+
+/// What this process has used so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Usage {
+    pub user: Duration,
+    pub system: Duration,
+    /// Largest resident set, in bytes.
+    pub peak_memory: u64,
+}
+
+pub fn usage() -> io::Result<Usage> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let micros = |time: nix::sys::time::TimeVal| Duration::from_micros(time.num_microseconds().max(0) as u64);
+    Ok(Usage {
+        user: micros(usage.user_time()),
+        system: micros(usage.system_time()),
+        peak_memory: usage.max_rss().max(0) as u64 * 1024,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Read};
+
+    use super::*;
+    use crate::sys::pipe;
+
+    /// What a shell script says on its standard output.
+    fn output(script: &str, unset: &[&str]) -> String {
+        let (read, write) = pipe::pipe().unwrap();
+        let channels = Channels { stdout: Some(write), ..Channels::default() };
+        let mut child = spawn(&["sh", "-c", script], channels, unset).unwrap();
+        let mut text = String::new();
+        File::from(read).read_to_string(&mut text).unwrap();
+        assert_eq!(child.wait().unwrap(), Exit::Code(0));
+        text
+    }
+
+    #[test]
+    fn failure_to_exec_is_told_to_the_parent() {
+        let error = |argv: &[&str]| spawn(argv, Channels::default(), &[]).unwrap_err().raw_os_error();
+        assert_eq!(error(&["/nonexistent/program"]), Some(libc::ENOENT));
+        assert_eq!(error(&["no-such-program-anywhere"]), Some(libc::ENOENT));
+        assert_eq!(error(&["/etc/passwd"]), Some(libc::EACCES));
+        assert_eq!(error(&["sh", "a\0b"]), Some(libc::EINVAL));
+        assert_eq!(error(&[]), Some(libc::EINVAL));
+    }
+
+    #[test]
+    fn children_get_none_of_our_descriptors_and_default_signals() {
+        let (ours, _) = pipe::pipe().unwrap();
+        let ours = format!("pipe:[{}]", crate::sys::stat::stat_fd(&ours).unwrap().ino);
+        let theirs = output("ls -l /proc/self/fd", &[]);
+        assert!(theirs.contains("pipe:[") && !theirs.contains(&ours), "{theirs}");
+        let status = output("grep -E 'Sig(Blk|Ign)' /proc/self/status", &[]);
+        for line in status.lines() {
+            assert!(line.ends_with("0000000000000000"), "{line}");
+        }
+    }
+
+    #[test]
+    fn variables_can_be_withheld() {
+        assert_eq!(output("echo ${PATH:+set} ${HOME:+set}", &["HOME"]).trim(), "set");
+    }
+
+    #[test]
+    fn ends_are_told_apart() {
+        let run = |script: &str| spawn(&["sh", "-c", script], Channels::default(), &[]).unwrap();
+        assert_eq!(run("exit 255").wait().unwrap(), Exit::Code(255));
+        let mut child = run("kill -9 $$");
+        assert_eq!(child.wait().unwrap(), Exit::Signal(9));
+        assert_eq!(child.wait().unwrap(), Exit::Signal(9));
+        child.terminate().unwrap();
+    }
+
+    #[test]
+    fn a_wait_has_an_end() {
+        let soon = || Some(Instant::now() + Duration::from_millis(20));
+        for with_handle in [true, false] {
+            let mut child = spawn(&["sleep", "100"], Channels::default(), &[]).unwrap();
+            if !with_handle {
+                child.handle = None;
+            }
+            assert_eq!(child.wait_until(None, soon()).unwrap(), None);
+            let wake = Wake::new().unwrap();
+            wake.fire();
+            assert_eq!(child.wait_until(Some(&wake), None).unwrap(), None);
+            child.terminate().unwrap();
+            assert_eq!(child.wait_until(None, None).unwrap(), Some(Exit::Signal(libc::SIGTERM)));
+        }
+    }
+
+    #[test]
+    fn usage_counts() {
+        assert!(usage().unwrap().peak_memory > 100_000);
+        assert!(raise_open_files().unwrap() >= 64);
+    }
+}
