@@ -134,7 +134,7 @@ impl Walk<'_> {
         let mut todo = path.to_vec();
         loop {
             if todo.first() == Some(&b'/') {
-                self.to_top()?;
+                self.climb_to_top()?;
             }
             let start = todo.iter().position(|&byte| byte != b'/').unwrap_or(todo.len());
             let end = memchr::memchr(b'/', todo.get(start..).unwrap_or_default()).map_or(todo.len(), |at| start + at);
@@ -178,7 +178,7 @@ impl Walk<'_> {
     }
 
     /// An absolute path: from the top of the file system, unless that is outside.
-    fn to_top(&mut self) -> io::Result<()> {
+    fn climb_to_top(&mut self) -> io::Result<()> {
         if self.follow == Follow::Inside {
             return Err(Errno::ELOOP.into());
         }

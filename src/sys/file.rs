@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd},
 };
 
 use nix::{
@@ -98,6 +98,15 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
         fcntl(fd.as_fd(), FcntlArg::F_SETFL(new))?;
     }
     Ok(())
+}
+
+/// Fills `buffer` with entries of an open directory in the kernel's form (`struct linux_dirent64`); returns how many
+/// bytes, 0 at the end.
+pub fn directory_entries(dir: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the buffer is writable and its length is given.
+    let filled =
+        unsafe { libc::syscall(libc::SYS_getdents64, dir.as_fd().as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) };
+    usize::try_from(filled).map_err(|_| io::Error::last_os_error())
 }
 
 #[cfg(test)]
