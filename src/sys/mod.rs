@@ -11,5 +11,6 @@ pub mod pipe;
 pub mod poll;
 pub mod process;
 pub mod signal;
+pub mod simd;
 pub mod stat;
 pub mod users;
