@@ -5,6 +5,7 @@ pub mod scan;
 mod walk;
 pub mod window;
 
-pub use root::{Follow, Root};
+pub use root::{Follow, Root, open_file};
 pub use scan::Scan;
+pub use walk::{UntrustedLink, is_untrusted_link};
 pub use window::Window;

@@ -83,6 +83,11 @@ impl Root {
         Ok(Self::from_handle(open_named(self.dir.as_fd(), path, named)?, follow))
     }
 
+    /// As [`open_file`], `path` being seen from this directory: for options, never for names from a peer.
+    pub fn open_file_beside(&self, path: &[u8], named: Follow, flags: i32, mode: u32) -> io::Result<File> {
+        open_file_from(self.dir.as_fd(), path, named, flags, mode)
+    }
+
     /// A directory of this tree as a tree of its own, under the same rule.
     pub fn descend(&self, rel: &[u8]) -> io::Result<Self> {
         let dir = at::open_dir_handle(self.directory(rel)?.as_fd(), c".")?;
@@ -138,13 +143,7 @@ impl Root {
         if !stat.is_symlink() {
             return Ok(stat);
         }
-        let found = self.resolve(rel)?;
-        if found.leaf.is_empty() {
-            return stat::stat_fd(&found.dir);
-        }
-        let stat = at::with_name(&found.leaf, |leaf| stat::lstat_at(found.dir.as_fd(), leaf))?;
-        // It became a link after the walk had judged it.
-        if stat.is_symlink() { Err(Errno::ELOOP.into()) } else { Ok(stat) }
+        self.resolve(rel)?.stat()
     }
 
     /// Opens for reading; `flags` are further `O_*` bits such as `O_NOATIME`. A link is `ELOOP`.
@@ -161,9 +160,7 @@ impl Root {
             Err(error) if walk::is_link_error(&error) && self.follow != Follow::Never => {}
             other => return other,
         }
-        let found = self.resolve(rel)?;
-        let flags = libc::O_RDONLY | libc::O_NOFOLLOW | flags;
-        Ok(at::with_name(or_dot(&found.leaf), |leaf| at::open(found.dir.as_fd(), leaf, flags, 0))?.into())
+        Ok(self.resolve(rel)?.open(libc::O_RDONLY | flags, 0)?.into())
     }
 
     /// Creates a file for writing and reading; `EEXIST` if there is anything of that name, a link included.
@@ -414,12 +411,10 @@ impl Root {
         }
     }
 
-    /// As `with`, for calls that make a name: a kept parent that turns out to be gone is looked up afresh once.
+    /// As `with`, for calls that make a name: if a kept parent turns out to be gone, all are looked up afresh once.
     fn creating<T>(&self, rel: &[u8], act: impl Fn(BorrowedFd<'_>, &CStr) -> io::Result<T>) -> io::Result<T> {
         match self.with(rel, &act) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) && self.forget(split(rel).0) => {
-                self.with(rel, act)
-            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) && self.forget(b"") => self.with(rel, act),
             other => other,
         }
     }
@@ -448,10 +443,6 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-fn or_dot(leaf: &[u8]) -> &[u8] {
-    if leaf.is_empty() { b"." } else { leaf }
-}
-
 /// `path` with plain components only; `ELOOP` for `..`, `EINVAL` for an absolute path.
 fn clean(path: &[u8]) -> io::Result<Cow<'_, [u8]>> {
     if path.first() == Some(&b'/') {
@@ -472,6 +463,25 @@ fn clean(path: &[u8]) -> io::Result<Cow<'_, [u8]>> {
     Ok(Cow::Owned(kept.collect::<Vec<_>>().join(&b'/')))
 }
 
+/// Opens or creates a file by the path its operator gave, relative to the current directory if it is relative: a log
+/// file, a list of names, a password.
+///
+/// `flags` are `O_*` bits. Links are followed under the rule `named`, in the last component too; an untrusted one is
+/// told by [`walk::is_untrusted_link`].
+pub fn open_file(path: &[u8], named: Follow, flags: i32, mode: u32) -> io::Result<File> {
+    open_file_from(at::CWD, path, named, flags, mode)
+}
+
+fn open_file_from(from: BorrowedFd<'_>, path: &[u8], named: Follow, flags: i32, mode: u32) -> io::Result<File> {
+    if path.is_empty() {
+        return Err(Errno::ENOENT.into());
+    }
+    if named == Follow::Always && path.len() < libc::PATH_MAX as usize {
+        return Ok(at::with_name(path, |path| at::open(from, path, flags, mode))?.into());
+    }
+    Ok(walk::walk(from, path, named, Last::Any)?.open(flags, mode)?.into())
+}
+
 /// Opens a directory by the path its operator gave.
 fn open_named(from: BorrowedFd<'_>, path: &[u8], named: Follow) -> io::Result<OwnedFd> {
     if path.is_empty() {
@@ -487,3 +497,7 @@ fn open_named(from: BorrowedFd<'_>, path: &[u8], named: Follow) -> io::Result<Ow
     }
     Ok(walk::walk(from, path, named, Last::Directory)?.dir)
 }
+
+#[cfg(test)]
+#[path = "root_tests.rs"]
+mod tests;

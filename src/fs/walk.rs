@@ -33,8 +33,41 @@ pub(super) enum Last {
 /// Where a walk ended: the directory, and what is left when the last component was not entered.
 pub(super) struct Found {
     pub dir: OwnedFd,
-    /// Empty when the path named the directory itself; never a link when it was looked at.
-    pub leaf: Vec<u8>,
+    /// Empty when the path named the directory itself.
+    leaf: Vec<u8>,
+    /// A link of the kernel's own to an open file (`/dev/stdin`, `/dev/fd/3`), which only the kernel can follow. Any
+    /// other leaf was no link when it was looked at.
+    magic: bool,
+}
+
+impl Found {
+    pub fn open(&self, flags: i32, mode: u32) -> io::Result<OwnedFd> {
+        let flags = if self.magic { flags } else { flags | libc::O_NOFOLLOW };
+        let leaf = if self.leaf.is_empty() { b".".as_slice() } else { &self.leaf };
+        at::with_name(leaf, |leaf| at::open(self.dir.as_fd(), leaf, flags, mode))
+    }
+
+    pub fn stat(&self) -> io::Result<stat::Stat> {
+        if self.leaf.is_empty() {
+            return stat::stat_fd(&self.dir);
+        }
+        let look = if self.magic { stat::stat_at } else { stat::lstat_at };
+        let stat = at::with_name(&self.leaf, |leaf| look(self.dir.as_fd(), leaf))?;
+        // It became a link after the walk had judged it.
+        if stat.is_symlink() { Err(Errno::ELOOP.into()) } else { Ok(stat) }
+    }
+}
+
+/// A link in a path named by the operator belongs to neither root nor us: someone may have planted it.
+///
+/// Reads as the system error that the reference reports.
+#[derive(Debug, thiserror::Error)]
+#[error("Too many levels of symbolic links ({})", libc::ELOOP)]
+pub struct UntrustedLink;
+
+/// Whether an operation was refused for such a link.
+pub fn is_untrusted_link(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<UntrustedLink>())
 }
 
 /// Opens the directory `path`, whose components are plain names, below `base`; `root` is where the tree begins and
@@ -140,7 +173,7 @@ impl Walk<'_> {
             let end = memchr::memchr(b'/', todo.get(start..).unwrap_or_default()).map_or(todo.len(), |at| start + at);
             let name = todo.get(start..end).unwrap_or_default();
             match name {
-                b"" => return self.found(Vec::new()),
+                b"" => return self.found(Vec::new(), false),
                 b"." => {}
                 b".." => self.up()?,
                 _ => {
@@ -149,7 +182,8 @@ impl Walk<'_> {
                     let is_last = last == Last::Any && end == todo.len();
                     match self.enter(&name, is_last)? {
                         Entered::Yes => {}
-                        Entered::Leaf => return self.found(name),
+                        Entered::Leaf => return self.found(name, false),
+                        Entered::MagicLeaf => return self.found(name, true),
                         Entered::Link => {
                             let mut rest = std::mem::take(&mut self.target);
                             rest.extend_from_slice(todo.get(end..).unwrap_or_default());
@@ -169,12 +203,12 @@ impl Walk<'_> {
         self.dir.as_ref().map_or(self.base, AsFd::as_fd)
     }
 
-    fn found(&mut self, leaf: Vec<u8>) -> io::Result<Found> {
+    fn found(&mut self, leaf: Vec<u8>, magic: bool) -> io::Result<Found> {
         let dir = match self.dir.take() {
             Some(dir) => dir,
             None => at::open_dir_handle(self.base, c".")?,
         };
-        Ok(Found { dir, leaf })
+        Ok(Found { dir, leaf, magic })
     }
 
     /// An absolute path: from the top of the file system, unless that is outside.
@@ -211,15 +245,7 @@ impl Walk<'_> {
         };
         let stat = stat::stat_fd(&handle)?;
         if stat.is_symlink() {
-            self.links += 1;
-            if self.links > MAX_LINKS || !self.may_follow(&stat) {
-                return Err(Errno::ELOOP.into());
-            }
-            at::read_link(handle.as_fd(), c"", &mut self.target)?;
-            if self.target.is_empty() {
-                return Err(Errno::ENOENT.into());
-            }
-            return Ok(Entered::Link);
+            return self.enter_link(name, &handle, &stat, is_last);
         }
         if !stat.is_dir() {
             return if is_last { Ok(Entered::Leaf) } else { Err(Errno::ENOTDIR.into()) };
@@ -237,13 +263,26 @@ impl Walk<'_> {
         Ok(Entered::Yes)
     }
 
-    fn may_follow(&self, link: &stat::Stat) -> bool {
-        match self.follow {
-            Follow::Never => false,
-            Follow::Trusted => link.uid == 0 || link.uid == users::effective_uid(),
-            // Where it leads to is judged step by step.
-            Follow::Inside | Follow::Always => true,
+    fn enter_link(&mut self, name: &[u8], link: &OwnedFd, stat: &stat::Stat, is_last: bool) -> io::Result<Entered> {
+        self.links += 1;
+        if self.links > MAX_LINKS || self.follow == Follow::Never {
+            return Err(Errno::ELOOP.into());
         }
+        if self.follow == Follow::Trusted {
+            if stat.uid != 0 && stat.uid != users::effective_uid() {
+                return Err(io::Error::other(UntrustedLink));
+            }
+            if stat::is_procfs(link) {
+                if is_last {
+                    return Ok(Entered::MagicLeaf);
+                }
+                self.dir = Some(at::with_name(name, |name| at::open_dir_handle(self.here(), name))?);
+                return Ok(Entered::Yes);
+            }
+        }
+        // Where it leads to is judged step by step.
+        at::read_link(link.as_fd(), c"", &mut self.target)?;
+        if self.target.is_empty() { Err(Errno::ENOENT.into()) } else { Ok(Entered::Link) }
     }
 }
 
@@ -251,6 +290,8 @@ enum Entered {
     Yes,
     /// The last component: left for the caller.
     Leaf,
+    /// The same, but a link that only the kernel can follow.
+    MagicLeaf,
     /// A link to follow: its target is in `Walk::target`.
     Link,
 }

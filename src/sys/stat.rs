@@ -3,7 +3,7 @@
 use std::{
     ffi::CStr,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd},
 };
 
 use nix::{
@@ -103,9 +103,13 @@ pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Stat> {
 
 /// Metadata of an open file, `O_PATH` handles included.
 pub fn stat_fd(fd: impl AsFd) -> io::Result<Stat> {
-    let fd = fd.as_fd();
-    debug_assert!(fd.as_raw_fd() >= 0);
     Ok(fstat(fd)?.into())
+}
+
+/// Whether a handle's file is the kernel's own, in procfs: its links lead to open files and cannot be planted.
+pub fn is_procfs(fd: impl AsFd) -> bool {
+    use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+    fstatfs(fd).is_ok_and(|system| system.filesystem_type() == PROC_SUPER_MAGIC)
 }
 
 /// Joins a device's major and minor number.
