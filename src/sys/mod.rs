@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod at;
+pub mod channel;
 pub mod clock;
 pub mod extent;
 pub mod file;

@@ -38,6 +38,8 @@ pub struct Channels {
 pub enum Exit {
     Code(i32),
     Signal(i32),
+    /// By a signal that left a core dump.
+    Crash(i32),
 }
 
 /// A running child. Dropping it neither kills nor reaps: call [`Child::wait`].
@@ -146,6 +148,7 @@ impl From<ExitStatus> for Exit {
     fn from(status: ExitStatus) -> Self {
         match (status.code(), status.signal()) {
             (Some(code), _) => Self::Code(code),
+            (None, signal) if status.core_dumped() => Self::Crash(signal.unwrap_or_default()),
             (None, signal) => Self::Signal(signal.unwrap_or_default()),
         }
     }
