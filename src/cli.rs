@@ -1,8 +1,89 @@
 //! From argv to exit status.
 
-use std::process::ExitCode;
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    os::unix::ffi::OsStringExt,
+    process::ExitCode,
+};
+
+use crate::{
+    bytes,
+    error::{self, Error, Result},
+    options::{
+        Options,
+        help::VERSION,
+        parse::{self, Wish},
+        target::Target,
+    },
+    text::escape::{Charset, Policy, escape_line},
+};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    ExitCode::from(1)
+    let words: Vec<Vec<u8>> = env::args_os().skip(1).map(OsStringExt::into_vec).collect();
+    let environment = |name: &str| env::var_os(name).map(OsString::into_vec);
+    let status = match parse::read(&words, &environment) {
+        Ok(wish) => fulfil(wish),
+        Err(error) => fail(&error),
+    };
+    ExitCode::from(status)
+}
+
+fn fulfil(wish: Wish) -> u8 {
+    match wish {
+        Wish::Print { text, to_stderr } => print(&text, to_stderr),
+        Wish::Run(options) => match run(&options) {
+            Ok(status) => status,
+            Err(error) => fail(&error),
+        },
+        Wish::ReadArgs(_) => fail(&not_yet().by("server")),
+    }
+}
+
+fn run(options: &Options) -> Result<u8> {
+    if !options.is_server() {
+        Target::of(options)?;
+    }
+    Err(not_yet())
+}
+
+#[track_caller]
+fn not_yet() -> Error {
+    Error::new(error::ExitCode::UNSUPPORTED, "rsync: transfers are not supported by this build")
+}
+
+fn print(text: &[u8], to_stderr: bool) -> u8 {
+    let written = if to_stderr { io::stderr().write_all(text) } else { write_out(text) };
+    u8::from(written.is_err())
+}
+
+fn write_out(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)?;
+    out.flush()
+}
+
+/// Says why and how the run ended; the exit status. C: cleanup.c log_exit
+fn fail(error: &Error) -> u8 {
+    let mut text = Vec::new();
+    for line in error.message.split_inclusive(|&b| b == b'\n') {
+        escape_line(&mut text, line, Policy::Characters(Charset::Ascii));
+    }
+    if !error.message.is_empty() {
+        text.push(b'\n');
+    }
+    text.extend(closing_line(error));
+    let _ = io::stderr().write_all(&text); // there is nobody left to tell
+    error.code.0
+}
+
+/// `rsync error: TEXT (code N) at FILE(LINE) [ROLE=VERSION]`.
+fn closing_line(error: &Error) -> Vec<u8> {
+    let Some(what) = error.code.text() else { return Vec::new() };
+    let file = error.at.file().rsplit('/').next().unwrap_or_default();
+    let role = error.role.unwrap_or("client");
+    let line = error.at.line();
+    bytes!["rsync error: ", what, " (code ", error.code.0, ") at ", file, "(", line, ") [", role, "=", VERSION, "]\n"]
 }

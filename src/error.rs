@@ -83,6 +83,8 @@ pub struct Error {
     pub code: ExitCode,
     pub message: Vec<u8>,
     pub at: &'static Location<'static>,
+    /// Who found it, as the closing line names it, where that is not who says the line. C: rsync.c who_am_i
+    pub role: Option<&'static str>,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -90,7 +92,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     #[track_caller]
     pub fn new(code: ExitCode, message: impl Into<Vec<u8>>) -> Self {
-        Self { code, message: message.into(), at: Location::caller() }
+        Self { code, message: message.into(), at: Location::caller(), role: None }
+    }
+
+    /// The same, found by this role, unless one is named already.
+    pub fn by(self, role: &'static str) -> Self {
+        Self { role: self.role.or(Some(role)), ..self }
     }
 
     /// An end whose reason was already said, or which the closing line alone explains.

@@ -1,5 +1,14 @@
 //! What the user asked for: one plain value, made by `parse` and `check`, handed on by reference.
 
+pub mod check;
+pub mod flags;
+pub mod forward;
+pub mod help;
+mod moment;
+pub mod parse;
+pub mod popt;
+pub mod target;
+pub mod typed;
 pub mod verbosity;
 
 use std::{ffi::OsString, time::SystemTime};
@@ -65,6 +74,17 @@ pub enum AltDest {
     Compare,
     Copy,
     Link,
+}
+
+impl AltDest {
+    /// C: options.c alt_dest_opt
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::Compare => "--compare-dest",
+            Self::Copy => "--copy-dest",
+            Self::Link => "--link-dest",
+        }
+    }
 }
 
 /// `--append`, `--append-verify`.
@@ -148,8 +168,10 @@ pub enum Batch {
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub mode: Mode,
-    /// Positional arguments: on a client sources and destination, on a server what follows `.`.
+    /// Positional arguments: on a client sources and destination, on a server what follows `base_dir`.
     pub args: Vec<OsString>,
+    /// On a server: the first argument, where the others start from; all clients say `.`.
+    pub base_dir: Vec<u8>,
 
     // voice
     pub verbose: u8,
@@ -166,6 +188,8 @@ pub struct Options {
     pub out_format: Option<Vec<u8>>,
     /// 0: the format has no `%i`; 1: it has; 2 and more: unchanged entries too. C: stdout_format_has_i
     pub out_format_has_i: u8,
+    /// It has `%o`, or `out_format_has_i`.
+    pub out_format_has_o_or_i: bool,
     /// A line is said before the entry is worked on, because it shows nothing that is known only after.
     pub log_before_transfer: bool,
     pub log_file: Option<Vec<u8>>,
@@ -325,7 +349,8 @@ pub struct Options {
     pub early_input: Option<Vec<u8>>,
     pub copy_as: Option<Vec<u8>>,
     pub confine_root: Option<Vec<u8>>,
-    /// On a server: the text after `-e.`, the client's capabilities (`LsfxCIvu`, perhaps led by a sub-protocol).
+    /// On a server: the text after `-e`, the client's capabilities (`.LsfxCIvu`, or `31.14LsfxCIvu` with a
+    /// sub-protocol before the point).
     pub client_info: Vec<u8>,
 
     // a daemon
