@@ -1,0 +1,210 @@
+//! Shell patterns over paths: `*` and `?` stop at slashes, `**` does not, `[…]` is one character and never a slash.
+
+/// Whether all of `text` fits `pattern`. A backslash takes the next character as it is; a malformed set fits nothing.
+/// C: lib/wildmatch.c wildmatch
+pub fn wildmatch(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut rest, mut at) = (pattern, 0);
+    // Where to go on when what follows a star did not fit: (pattern after the star, text it has taken so far).
+    let (mut star, mut deep_star): (Option<(&[u8], usize)>, Option<(&[u8], usize)>) = (None, None);
+    loop {
+        if let Some(b'*') = rest.first() {
+            let stars = rest.iter().take_while(|&&byte| byte == b'*').count();
+            rest = &rest[stars..];
+            if stars > 1 {
+                (deep_star, star) = (Some((rest, at)), None);
+            } else {
+                star = Some((rest, at));
+            }
+            continue;
+        }
+        let fits = match (rest.is_empty(), text.get(at)) {
+            (true, None) => return true,
+            (false, Some(&byte)) => one(rest, byte),
+            _ => None,
+        };
+        if let Some(after) = fits {
+            (rest, at) = (after, at + 1);
+        } else if let Some((after, taken)) = star.filter(|&(_, taken)| text.get(taken).is_some_and(|&b| b != b'/')) {
+            star = Some((after, taken + 1));
+            (rest, at) = (after, taken + 1);
+        } else if let Some((after, taken)) = deep_star.filter(|&(_, taken)| taken < text.len()) {
+            (deep_star, star) = (Some((after, taken + 1)), None);
+            (rest, at) = (after, taken + 1);
+        } else {
+            return false;
+        }
+    }
+}
+
+/// What is left of the pattern if its first element, not a star, fits `byte`.
+fn one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
+    match pattern {
+        [b'\\', literal, rest @ ..] => (*literal == byte).then_some(rest),
+        [b'\\'] => None,
+        [b'?', rest @ ..] => (byte != b'/').then_some(rest),
+        [b'[', rest @ ..] => {
+            let (fits, rest) = set(rest, byte)?;
+            (fits && byte != b'/').then_some(rest)
+        }
+        [literal, rest @ ..] => (*literal == byte).then_some(rest),
+        [] => None,
+    }
+}
+
+/// Reads a set up to its `]`: whether `byte` is meant, and what comes after. `None`: malformed.
+fn set(pattern: &[u8], byte: u8) -> Option<(bool, &[u8])> {
+    let negated = matches!(pattern.first(), Some(b'!' | b'^'));
+    let mut rest = if negated { &pattern[1..] } else { pattern };
+    let mut found = false;
+    let mut before: Option<u8> = None;
+    let mut first = true;
+    loop {
+        let (&this, tail) = rest.split_first()?;
+        if this == b']' && !first {
+            return Some((found != negated, tail));
+        }
+        first = false;
+        match (this, before, tail) {
+            (b'\\', _, [literal, tail @ ..]) => {
+                found |= *literal == byte;
+                (before, rest) = (Some(*literal), tail);
+            }
+            (b'\\', _, []) => return None,
+            (b'-', Some(low), [high, tail @ ..]) if *high != b']' => {
+                let (high, tail) = if *high == b'\\' { tail.split_first()? } else { (high, tail) };
+                found |= (low..=*high).contains(&byte);
+                (before, rest) = (None, tail);
+            }
+            (b'[', _, [b':', tail @ ..]) => {
+                let end = memchr::memchr(b']', tail)?;
+                match tail[..end].strip_suffix(b":") {
+                    Some(name) => {
+                        found |= class(name, byte)?;
+                        (before, rest) = (None, &tail[end + 1..]);
+                    }
+                    None => {
+                        found |= byte == b'[';
+                        (before, rest) = (Some(b'['), &rest[1..]);
+                    }
+                }
+            }
+            _ => {
+                found |= this == byte;
+                (before, rest) = (Some(this), tail);
+            }
+        }
+    }
+}
+
+/// Whether a byte belongs to a named class; `None`: no such class.
+fn class(name: &[u8], byte: u8) -> Option<bool> {
+    Some(match name {
+        b"alnum" => byte.is_ascii_alphanumeric(),
+        b"alpha" => byte.is_ascii_alphabetic(),
+        b"blank" => matches!(byte, b' ' | b'\t'),
+        b"cntrl" => byte.is_ascii_control(),
+        b"digit" => byte.is_ascii_digit(),
+        b"graph" => byte.is_ascii_graphic(),
+        b"lower" => byte.is_ascii_lowercase(),
+        b"print" => byte == b' ' || byte.is_ascii_graphic(),
+        b"punct" => byte.is_ascii_punctuation(),
+        b"space" => matches!(byte, b' ' | b'\t'..=b'\r'),
+        b"upper" => byte.is_ascii_uppercase(),
+        b"xdigit" => byte.is_ascii_hexdigit(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(fits: bool, cases: &[(&str, &str)]) {
+        for (pattern, text) in cases {
+            assert_eq!(wildmatch(pattern.as_bytes(), text.as_bytes()), fits, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn stars_and_slashes() {
+        check(
+            true,
+            &[
+                ("", ""),
+                ("*", ""),
+                ("*.c", "main.c"),
+                ("a*b*c", "a-b-b-c"),
+                ("**", "a/b/c"),
+                ("a/**", "a/b/c"),
+                ("a**z", "a/b/z"),
+                ("**/x", "a/b/x"),
+                ("*/x/**", "a/x/b/c"),
+                ("**/*a*b*t", "abc/acb/xaxbt"),
+                ("-*-*-12-*-m-*", "-a-b-12-75-m-70"),
+            ],
+        );
+        check(
+            false,
+            &[
+                ("*", "a/b"),
+                ("a*c", "a/c"),
+                ("?", "/"),
+                ("**/x", "x"),
+                ("*/x/**", "a/b/x/c"),
+                ("*/x", "a/b/x"),
+                ("", "a"),
+                ("?", ""),
+                ("b*a", "aaabbb"),
+                ("-*-*-12-*-m-*", "-a-b-12-75-n-70"),
+            ],
+        );
+    }
+
+    #[test]
+    fn sets() {
+        check(
+            true,
+            &[
+                ("[a-c]x", "bx"),
+                ("[!a-c]", "d"),
+                ("[^a]", "b"),
+                ("[]]", "]"),
+                ("[]-a]", "^"),
+                ("[a-]", "-"),
+                ("[[:alpha:][:digit:]]", "7"),
+                ("[[:]x", ":x"),
+                ("[\\]]", "]"),
+                ("[\\1-\\3]", "2"),
+                ("[a-e-n]", "-"),
+                ("[[-\\]]", "\\"),
+                ("[--A]", "5"),
+            ],
+        );
+        check(
+            false,
+            &[
+                ("[/]", "/"),
+                ("[!a]", "/"),
+                ("[a", "a"),
+                ("[", "["),
+                ("[!]-]", "]"),
+                ("[[:nope:]]", "n"),
+                ("[a-e-n]", "j"),
+                ("[\\]", "\\"),
+                ("[]-a]", "["),
+            ],
+        );
+    }
+
+    #[test]
+    fn backslashes() {
+        check(true, &[("\\*", "*"), ("\\a\\b", "ab"), ("*\\\\", "x\\")]);
+        check(false, &[("\\*", "x"), ("\\", ""), ("\\", "\\"), ("*\\", "x\\")]);
+    }
+
+    #[test]
+    fn many_stars_take_no_time() {
+        let pattern = "a*".repeat(40) + "b";
+        assert!(!wildmatch(pattern.as_bytes(), "a".repeat(5000).as_bytes()));
+    }
+}
