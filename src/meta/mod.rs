@@ -1,1 +1,3 @@
 //! File attributes: read, compared, applied.
+
+pub mod ids;
