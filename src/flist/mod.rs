@@ -4,7 +4,17 @@
 //! fixed-size records; names live in one byte arena, rare attributes in a side table. Per-entry marks of a role (sent,
 //! created, time failed …) are that role's own side tables by index.
 
+pub mod build;
+pub mod codec;
+mod decode;
+mod examine;
+pub mod names;
 pub mod order;
+pub mod receive;
+pub mod requested;
+pub mod sources;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -566,7 +576,7 @@ impl FileList {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+pub(crate) mod made {
     use super::*;
 
     pub(crate) fn file(size: u64) -> Attributes<'static> {

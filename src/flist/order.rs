@@ -323,7 +323,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        flist::tests::{add, file, folder},
+        flist::made::{add, file, folder},
         log::{Sink, Speaker},
         options::Levels,
     };

@@ -1,0 +1,483 @@
+//! The wire form of file-list entries, protocols 27 to 32: rules that both directions share, and the encoder.
+//!
+//! An entry is a set of flags, a name that shares its beginning with the entry before, and only those attributes that
+//! differ from the entry before. The memory of "before" spans all segments of a session.
+
+use super::{Entry, Flags, Segment, io_error};
+use crate::{
+    bytes,
+    error::{Error, ExitCode, Result},
+    log::{Log, LogCode},
+    meta::ids::{Kind, Seen},
+    options::{Delete, Options},
+    proto::Protocol,
+    sys::stat::make_device,
+    wire::{Tag, Writer},
+};
+
+/// The flags in front of an entry. Several bits have two meanings, by protocol or by file type. C: XMIT_*
+pub(super) mod xmit {
+    pub const TOP_DIR: u32 = 1;
+    pub const SAME_MODE: u32 = 1 << 1;
+    /// Protocol 28 on: a second byte of flags follows.
+    pub const EXTENDED: u32 = 1 << 2;
+    /// Protocol 27.
+    pub const SAME_RDEV_27: u32 = 1 << 2;
+    pub const SAME_UID: u32 = 1 << 3;
+    pub const SAME_GID: u32 = 1 << 4;
+    pub const SAME_NAME: u32 = 1 << 5;
+    pub const LONG_NAME: u32 = 1 << 6;
+    pub const SAME_TIME: u32 = 1 << 7;
+    /// Devices, protocol 28 on.
+    pub const SAME_RDEV_MAJOR: u32 = 1 << 8;
+    /// Directories, protocol 30 on.
+    pub const NO_CONTENT_DIR: u32 = 1 << 8;
+    pub const HLINKED: u32 = 1 << 9;
+    /// Protocol 30 on.
+    pub const USER_NAME_FOLLOWS: u32 = 1 << 10;
+    /// Protocols 28 and 29.
+    pub const RDEV_MINOR_8: u32 = 1 << 11;
+    /// Protocol 30 on.
+    pub const GROUP_NAME_FOLLOWS: u32 = 1 << 11;
+    pub const HLINK_FIRST: u32 = 1 << 12;
+    /// With `EXTENDED` and nothing else: the list ends, an error word follows.
+    pub const IO_ERROR_ENDLIST: u32 = 1 << 12;
+    pub const MOD_NSEC: u32 = 1 << 13;
+    pub const SAME_ATIME: u32 = 1 << 14;
+}
+
+/// The longest common beginning that can be told in its byte.
+const MAX_COMMON: usize = 255;
+
+/// What protocol and options say about the form of an entry; the same on both sides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Rules {
+    pub version: u8,
+    pub inc_recurse: bool,
+    /// Flags travel as a varint.
+    pub varint_flags: bool,
+    /// The end of a list may carry an error word.
+    pub safe_end: bool,
+    pub id0_names: bool,
+    pub owner: bool,
+    pub group: bool,
+    pub numeric_ids: bool,
+    pub devices: bool,
+    pub specials: bool,
+    pub links: bool,
+    pub atimes: bool,
+    /// Bytes of the list's checksum; 0 without `--checksum`.
+    pub sum_len: usize,
+    pub ignore_errors: bool,
+}
+
+impl Rules {
+    pub fn new(options: &Options, protocol: &Protocol) -> Self {
+        Self {
+            version: protocol.version,
+            inc_recurse: protocol.compat.inc_recurse,
+            varint_flags: protocol.compat.varint_flist_flags,
+            safe_end: protocol.compat.safe_flist,
+            id0_names: protocol.compat.id0_names,
+            owner: options.owner,
+            group: options.group,
+            numeric_ids: options.numeric_ids,
+            devices: options.devices,
+            specials: options.specials,
+            links: options.links,
+            atimes: options.atimes > 0,
+            sum_len: if options.checksum { protocol.list_sum.len() } else { 0 },
+            ignore_errors: options.ignore_errors,
+        }
+    }
+
+    /// Whether a device number is part of an entry of this mode.
+    pub fn has_rdev(&self, mode: u32) -> bool {
+        self.devices && is_device(mode) || self.specials && is_special(mode) && self.version < 31
+    }
+}
+
+pub(super) fn kind(mode: u32) -> u32 {
+    mode & libc::S_IFMT
+}
+
+pub(super) fn is_device(mode: u32) -> bool {
+    matches!(kind(mode), libc::S_IFBLK | libc::S_IFCHR)
+}
+
+pub(super) fn is_special(mode: u32) -> bool {
+    matches!(kind(mode), libc::S_IFIFO | libc::S_IFSOCK)
+}
+
+/// The attributes of the entry before, as far as they can be left out of the next one.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Last {
+    pub name: Vec<u8>,
+    pub mtime: i64,
+    pub atime: i64,
+    pub mode: u32,
+    pub rdev: (u32, u32),
+    pub rdev_major: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// What a list held so far, for the statistics. C: stats.num_dirs …, total_size
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Entries of any kind.
+    pub entries: u64,
+    pub dirs: u64,
+    pub symlinks: u64,
+    pub devices: u64,
+    pub specials: u64,
+    /// Bytes of regular files and symlinks.
+    pub total_size: u64,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, mode: u32, size: u64) {
+        self.entries += 1;
+        match kind(mode) {
+            libc::S_IFREG => {}
+            libc::S_IFDIR => self.dirs += 1,
+            libc::S_IFLNK => self.symlinks += 1,
+            _ if is_device(mode) => self.devices += 1,
+            _ => self.specials += 1,
+        }
+        if matches!(kind(mode), libc::S_IFREG | libc::S_IFLNK) {
+            self.total_size = self.total_size.saturating_add(size);
+        }
+    }
+}
+
+/// The sending side of all lists of a session.
+pub struct Encoder {
+    rules: Rules,
+    delete: Delete,
+    last: Last,
+    /// The name at hand; its room is used again.
+    name: Vec<u8>,
+    users: Seen,
+    groups: Seen,
+    counts: Counts,
+    log: Log,
+}
+
+impl Encoder {
+    pub fn new(options: &Options, protocol: &Protocol, log: &Log) -> Self {
+        Self {
+            rules: Rules::new(options, protocol),
+            delete: options.delete,
+            last: Last::default(),
+            name: Vec::new(),
+            users: Seen::new(Kind::User),
+            groups: Seen::new(Kind::Group),
+            counts: Counts::default(),
+            log: log.clone(),
+        }
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Writes the entries of a segment from a position on: in the order in which they were found, before sorting.
+    pub fn entries(&mut self, out: &mut Writer, segment: &Segment, from: usize) -> Result<()> {
+        (from..segment.len()).try_for_each(|position| self.entry(out, segment.entry(position)))
+    }
+
+    /// C: flist.c send_file_entry
+    fn entry(&mut self, out: &mut Writer, entry: Entry<'_>) -> Result<()> {
+        let mode = entry.mode();
+        let first = self.last.name.is_empty();
+        let mut flags = self.type_flags(entry) | self.rdev_flags(entry);
+        if mode == self.last.mode {
+            flags |= xmit::SAME_MODE;
+        }
+        let mut user_name = None;
+        if !self.rules.owner || (entry.uid() == self.last.uid && !first) {
+            flags |= xmit::SAME_UID;
+        } else if !self.rules.numeric_ids {
+            user_name = self.users.first_time(entry.uid()).filter(|_| self.rules.inc_recurse);
+            flags |= if user_name.is_some() { xmit::USER_NAME_FOLLOWS } else { 0 };
+        }
+        let mut group_name = None;
+        if !self.rules.group || (entry.gid() == self.last.gid && !first) {
+            flags |= xmit::SAME_GID;
+        } else if !self.rules.numeric_ids {
+            group_name = self.groups.first_time(entry.gid()).filter(|_| self.rules.inc_recurse);
+            flags |= if group_name.is_some() { xmit::GROUP_NAME_FOLLOWS } else { 0 };
+        }
+        let (mtime, nsec) = entry.mtime();
+        if mtime == self.last.mtime {
+            flags |= xmit::SAME_TIME;
+        }
+        if nsec != 0 && self.rules.version >= 31 {
+            flags |= xmit::MOD_NSEC;
+        }
+        let atime = entry.atime().unwrap_or(0);
+        let has_atime = self.rules.atimes && !entry.is_dir();
+        // protocol 27 has no room for this flag (the reference forgets that, and its two ends lose each other)
+        if has_atime && atime == self.last.atime && self.rules.version >= 28 {
+            flags |= xmit::SAME_ATIME;
+        }
+        entry.path_into(&mut self.name);
+        let common = common_start(&self.name, &self.last.name);
+        flags |= if common > 0 { xmit::SAME_NAME } else { 0 };
+        flags |= if self.name.len() - common > 255 { xmit::LONG_NAME } else { 0 };
+
+        let flags = write_flags(out, flags, &self.rules, entry.is_dir())?;
+        write_name(out, flags, &self.name, common, self.rules.version)?;
+        if self.rules.version >= 30 {
+            out.varlong(entry.size() as i64, 3)?;
+        } else {
+            out.longint(entry.size() as i64)?;
+        }
+        if flags & xmit::SAME_TIME == 0 {
+            if self.rules.version >= 30 { out.varlong(mtime, 4)? } else { out.int(mtime as i32)? }
+        }
+        if flags & xmit::MOD_NSEC != 0 && self.rules.version >= 31 {
+            out.varint(nsec as i32)?;
+        }
+        if flags & xmit::SAME_MODE == 0 {
+            out.int(mode as i32)?;
+        }
+        if has_atime && flags & xmit::SAME_ATIME == 0 {
+            out.varlong(atime, 4)?;
+        }
+        if self.rules.owner && flags & xmit::SAME_UID == 0 {
+            write_id(out, entry.uid(), user_name, self.rules.version)?;
+        }
+        if self.rules.group && flags & xmit::SAME_GID == 0 {
+            write_id(out, entry.gid(), group_name, self.rules.version)?;
+        }
+        self.remember(entry, atime);
+        self.write_rdev(out, flags, mode)?;
+        if self.rules.links && entry.is_symlink() {
+            varint30(out, entry.link_target().len() as i32, self.rules.version)?;
+            out.bytes(entry.link_target())?;
+        }
+        self.write_sum(out, entry)
+    }
+
+    fn type_flags(&self, entry: Entry<'_>) -> u32 {
+        let flags = entry.flags();
+        if !entry.is_dir() {
+            return 0;
+        }
+        let top = if flags.has(Flags::TOP_DIR) { xmit::TOP_DIR } else { 0 };
+        match self.rules.version {
+            ..30 => top,
+            _ if flags.has(Flags::CONTENT_DIR) => top,
+            _ if flags.has(Flags::IMPLIED_DIR) => xmit::TOP_DIR | xmit::NO_CONTENT_DIR,
+            _ => xmit::NO_CONTENT_DIR,
+        }
+    }
+
+    /// The device number of the entry, remembered, and what of it need not be sent.
+    fn rdev_flags(&mut self, entry: Entry<'_>) -> u32 {
+        let (mode, version) = (entry.mode(), self.rules.version);
+        if !self.rules.has_rdev(mode) {
+            if version < 28 {
+                self.last.rdev = (0, 0);
+            }
+            return 0;
+        }
+        if is_special(mode) {
+            // such files have no number; sending an earlier one is the shortest
+            if version < 28 {
+                return xmit::SAME_RDEV_27;
+            }
+            self.last.rdev = (self.last.rdev_major, 0);
+            return xmit::SAME_RDEV_MAJOR | if version < 30 { xmit::RDEV_MINOR_8 } else { 0 };
+        }
+        let rdev = entry.rdev();
+        if version < 28 {
+            let same = rdev == self.last.rdev;
+            self.last.rdev = rdev;
+            return if same { xmit::SAME_RDEV_27 } else { 0 };
+        }
+        let same = if rdev.0 == self.last.rdev_major { xmit::SAME_RDEV_MAJOR } else { 0 };
+        self.last.rdev = rdev;
+        self.last.rdev_major = rdev.0;
+        same | if version < 30 && rdev.1 <= 0xff { xmit::RDEV_MINOR_8 } else { 0 }
+    }
+
+    fn write_rdev(&self, out: &mut Writer, flags: u32, mode: u32) -> Result<()> {
+        let (version, rdev) = (self.rules.version, self.last.rdev);
+        if !self.rules.has_rdev(mode) {
+            return Ok(());
+        }
+        if version < 28 {
+            return if flags & xmit::SAME_RDEV_27 == 0 { out.int(make_device(rdev) as i32) } else { Ok(()) };
+        }
+        if flags & xmit::SAME_RDEV_MAJOR == 0 {
+            varint30(out, rdev.0 as i32, version)?;
+        }
+        match flags & xmit::RDEV_MINOR_8 {
+            _ if version >= 30 => out.varint(rdev.1 as i32),
+            0 => out.int(rdev.1 as i32),
+            _ => out.byte(rdev.1 as u8),
+        }
+    }
+
+    /// Below protocol 28 every entry has a checksum, be it nuls.
+    fn write_sum(&self, out: &mut Writer, entry: Entry<'_>) -> Result<()> {
+        if self.rules.sum_len == 0 || (!entry.is_file() && self.rules.version >= 28) {
+            return Ok(());
+        }
+        let mut sum = entry.sum().filter(|_| entry.is_file()).unwrap_or_default().to_vec();
+        sum.resize(self.rules.sum_len, 0);
+        out.bytes(&sum)
+    }
+
+    fn remember(&mut self, entry: Entry<'_>, atime: i64) {
+        let last = &mut self.last;
+        (last.mode, last.mtime) = (entry.mode(), entry.mtime().0);
+        if self.rules.owner {
+            last.uid = entry.uid();
+        }
+        if self.rules.group {
+            last.gid = entry.gid();
+        }
+        if self.rules.atimes && !entry.is_dir() {
+            last.atime = atime;
+        }
+        std::mem::swap(&mut last.name, &mut self.name);
+        self.counts.add(entry.mode(), entry.size());
+    }
+
+    /// Ends the first list: the closing mark, the names of users and groups, the error word, as the version has them.
+    ///
+    /// `errors` is the error word so far. C: flist.c send_file_list
+    pub fn end_first(&mut self, out: &mut Writer, errors: i32) -> Result<()> {
+        let errors = if self.rules.ignore_errors { 0 } else { errors };
+        self.end_mark(out, errors)?;
+        if !self.rules.numeric_ids && !self.rules.inc_recurse {
+            self.id_lists(out)?;
+        }
+        if self.rules.version < 30 {
+            out.int(errors)?;
+        } else if !self.rules.safe_end && errors != 0 {
+            out.message_int(Tag::IoError, errors);
+        }
+        Ok(())
+    }
+
+    /// Ends a list of incremental recursion; `errors` is the error word so far, `before` what it was when the list
+    /// began. C: flist.c send_extra_file_list
+    pub fn end_extra(&mut self, out: &mut Writer, errors: i32, before: i32) -> Result<()> {
+        let changed = errors != before && !self.rules.ignore_errors;
+        self.end_mark(out, if changed { errors } else { 0 })?;
+        if changed && self.rules.version == 30 {
+            out.message_int(Tag::IoError, errors);
+        }
+        Ok(())
+    }
+
+    /// C: flist.c write_end_of_flist
+    fn end_mark(&self, out: &mut Writer, errors: i32) -> Result<()> {
+        let errors = if self.rules.safe_end { errors } else { self.refuse_unsafe(errors)? };
+        if self.rules.varint_flags {
+            out.varint(0)?;
+            return out.varint(errors & io_error::VALID);
+        }
+        if errors == 0 {
+            return out.byte(0);
+        }
+        out.u16((xmit::EXTENDED | xmit::IO_ERROR_ENDLIST) as u16)?;
+        out.varint(errors)
+    }
+
+    /// A receiver that learns of our errors too late may delete what we could not read. C: flist.c fatal_unsafe_io_error
+    fn refuse_unsafe(&self, errors: i32) -> Result<i32> {
+        let when = match self.delete {
+            Delete::During => "during",
+            Delete::Delay => "delay",
+            _ => return Ok(0),
+        };
+        if errors == 0 || !self.rules.inc_recurse {
+            return Ok(0);
+        }
+        let line = bytes!["FATAL I/O ERROR: dying to avoid a --delete-", when, " issue with a pre-3.0.7 receiver."];
+        self.log.say(LogCode::ErrorXfer, line);
+        Err(Error::silent(ExitCode::UNSUPPORTED))
+    }
+
+    /// C: uidlist.c send_id_lists
+    fn id_lists(&self, out: &mut Writer) -> Result<()> {
+        if self.rules.owner {
+            self.id_list(out, &self.users)?;
+        }
+        if self.rules.group {
+            self.id_list(out, &self.groups)?;
+        }
+        Ok(())
+    }
+
+    fn id_list(&self, out: &mut Writer, seen: &Seen) -> Result<()> {
+        for (id, name) in seen.named() {
+            varint30(out, id as i32, self.rules.version)?;
+            write_short(out, name)?;
+        }
+        varint30(out, 0, self.rules.version)?;
+        if self.rules.id0_names { write_short(out, &seen.name_of_zero()) } else { Ok(()) }
+    }
+}
+
+fn common_start(name: &[u8], last: &[u8]) -> usize {
+    std::iter::zip(name, last).take(MAX_COMMON).take_while(|(a, b)| a == b).count()
+}
+
+/// Writes the flags, never as a zero, which would end the list; gives them back as the peer will see them.
+fn write_flags(out: &mut Writer, flags: u32, rules: &Rules, is_dir: bool) -> Result<u32> {
+    if rules.varint_flags {
+        let flags = if flags == 0 { xmit::EXTENDED } else { flags };
+        out.varint(flags as i32)?;
+        return Ok(flags);
+    }
+    if rules.version < 28 {
+        let filler = if is_dir { xmit::LONG_NAME } else { xmit::TOP_DIR };
+        let flags = if flags & 0xff == 0 { flags | filler } else { flags };
+        out.byte(flags as u8)?;
+        return Ok(flags);
+    }
+    let flags = if flags == 0 && !is_dir { xmit::TOP_DIR } else { flags };
+    if flags & 0xff00 == 0 && flags != 0 {
+        out.byte(flags as u8)?;
+        return Ok(flags);
+    }
+    let flags = flags | xmit::EXTENDED;
+    out.u16(flags as u16)?;
+    Ok(flags)
+}
+
+fn write_name(out: &mut Writer, flags: u32, name: &[u8], common: usize, version: u8) -> Result<()> {
+    let rest = &name[common..];
+    if flags & xmit::SAME_NAME != 0 {
+        out.byte(common as u8)?;
+    }
+    if flags & xmit::LONG_NAME != 0 {
+        varint30(out, rest.len() as i32, version)?;
+    } else {
+        out.byte(rest.len() as u8)?;
+    }
+    out.bytes(rest)
+}
+
+fn write_id(out: &mut Writer, id: u32, name: Option<&[u8]>, version: u8) -> Result<()> {
+    varint30(out, id as i32, version)?;
+    name.map_or(Ok(()), |name| write_short(out, name))
+}
+
+/// A string of at most 255 bytes behind its length.
+fn write_short(out: &mut Writer, string: &[u8]) -> Result<()> {
+    out.byte(string.len() as u8)?;
+    out.bytes(string)
+}
+
+/// An integer that is variable-length from protocol 30 on. C: io.h write_varint30
+fn varint30(out: &mut Writer, value: i32, version: u8) -> Result<()> {
+    if version < 30 { out.int(value) } else { out.varint(value) }
+}

@@ -1,0 +1,499 @@
+//! The receiving side of the wire form: one entry from untrusted bytes, checked, or the end of the run.
+
+use super::{
+    Attributes, Flags, MAX_PATH, Segment,
+    codec::{Counts, Last, Rules, is_device, is_special, kind, xmit},
+    requested::Requested,
+    split_path,
+};
+use crate::{
+    bytes,
+    error::{Error, ExitCode, Result},
+    log::{Log, LogCode},
+    meta::ids::{Kind, Mapping, am_root},
+    options::{Debug, Options},
+    proto::Protocol,
+    sys::{
+        clock,
+        stat::{make_device, split_device},
+    },
+    text::{
+        mode::Chmod,
+        path::{Clean, DotDot, MUNGE_PREFIX, clean},
+    },
+    wire::Reader,
+};
+
+const MAX_NSEC: i32 = 999_999_999;
+
+/// What only the receiving side must know of the options.
+struct Wishes {
+    relative: bool,
+    recurse: bool,
+    copy_devices: bool,
+    munge_links: bool,
+    missing_args: bool,
+    map_users: bool,
+    map_groups: bool,
+    chmod: Option<Chmod>,
+}
+
+/// Reads entries; remembers across segments what the next entry may leave out.
+pub(super) struct EntryDecoder {
+    pub rules: Rules,
+    wishes: Wishes,
+    last: Last,
+    gid_skip: bool,
+    /// Below protocol 30: inside the tree of a top directory whose name has this length.
+    delete_tree: Option<usize>,
+    pub users: Mapping,
+    pub groups: Mapping,
+    requested: Option<Requested>,
+    pub counts: Counts,
+    pub log: Log,
+    name: Vec<u8>,
+    target: Vec<u8>,
+    sum: Vec<u8>,
+}
+
+/// An entry's attributes while they come in.
+#[derive(Default)]
+struct Incoming {
+    size: i64,
+    nsec: u32,
+    rdev: (u32, u32),
+    target_len: usize,
+    /// Position in this segment of the file that this one is a hard link to.
+    abbreviated: Option<usize>,
+    really_file: bool,
+}
+
+impl EntryDecoder {
+    pub fn new(
+        options: &Options,
+        protocol: &Protocol,
+        chmod: Option<Chmod>,
+        requested: Option<Requested>,
+        log: &Log,
+    ) -> Result<Self> {
+        let (root, numeric) = (am_root(options), options.numeric_ids);
+        Ok(Self {
+            rules: Rules::new(options, protocol),
+            wishes: Wishes {
+                relative: options.relative,
+                recurse: options.recurse(),
+                copy_devices: options.copy_devices,
+                munge_links: options.munge_links,
+                missing_args: options.delete_missing_args,
+                map_users: root && (!numeric || options.usermap.is_some()),
+                map_groups: !root || !numeric || options.groupmap.is_some(),
+                chmod,
+            },
+            last: Last::default(),
+            gid_skip: false,
+            delete_tree: None,
+            users: Mapping::new(Kind::User, options, protocol, log)?,
+            groups: Mapping::new(Kind::Group, options, protocol, log)?,
+            requested,
+            counts: Counts::default(),
+            log: log.clone(),
+            name: Vec::new(),
+            target: Vec::new(),
+            sum: Vec::new(),
+        })
+    }
+
+    /// Whether numbers of users, of groups are to be translated after the lists of names.
+    pub fn translates(&self) -> (bool, bool) {
+        (self.rules.owner && self.wishes.map_users, self.rules.group && self.wishes.map_groups)
+    }
+
+    /// Reads the entry behind `flags` into the segment. C: flist.c recv_file_entry
+    pub fn entry(&mut self, from: &mut Reader, flags: u32, segment: &mut Segment) -> Result<()> {
+        let common = self.read_name(from, flags)?;
+        let path = self.checked_name()?;
+        let mut incoming = Incoming::default();
+        let linked_to = self.read_link_index(from, flags, segment)?;
+        incoming.abbreviated = linked_to;
+        match linked_to {
+            Some(position) => self.copy_attributes(segment, position, &mut incoming),
+            None => self.read_attributes(from, flags, &mut incoming)?,
+        }
+        self.check_entry(&path, &incoming)?;
+        let flags = self.entry_flags(flags, &path, common);
+        self.read_target(from, segment, &incoming)?;
+        self.read_sum(from, segment, &incoming)?;
+        self.store(segment, &path, flags, &incoming)?;
+        self.name = path;
+        Ok(())
+    }
+
+    /// The raw name goes to `last.name`; gives back how much of it the entry before had.
+    fn read_name(&mut self, from: &mut Reader, flags: u32) -> Result<usize> {
+        let common = if flags & xmit::SAME_NAME != 0 { usize::from(from.byte()?) } else { 0 };
+        let len =
+            if flags & xmit::LONG_NAME != 0 { varint30(from, self.rules.version)? } else { i32::from(from.byte()?) };
+        let rest = usize::try_from(len).ok().filter(|&len| len < MAX_PATH - common);
+        let Some(rest) = rest else {
+            let what = format!("overflow: xflags=0x{flags:x} l1={common} l2={len} lastname=");
+            let who = self.log.speaker().name();
+            return Err(overflow(bytes![what, self.last.name, " [", who, "]\n"], who));
+        };
+        let name = &mut self.last.name;
+        if name.len() < common {
+            // no honest sender refers to more than there was
+            let mut ignored = vec![0; rest];
+            from.exact(&mut ignored)?;
+            return Ok(common);
+        }
+        name.truncate(common);
+        name.resize(common + rest, 0);
+        from.exact(&mut name[common..])?;
+        if let Some(end) = memchr::memchr(0, &name[common..]) {
+            name.truncate(common + end);
+        }
+        Ok(common)
+    }
+
+    /// The name tidied; one that could lead out of the destination ends the run.
+    fn checked_name(&mut self) -> Result<Vec<u8>> {
+        let mut name = std::mem::take(&mut self.name);
+        name.clear();
+        name.extend_from_slice(&self.last.name);
+        if name.is_empty() || is_plain(&name) {
+            return Ok(name);
+        }
+        let how = Clean { dot_dot: DotDot::Refuse, ..Clean::default() };
+        match clean(&name, how).filter(|clean| self.wishes.relative || clean.first() != Some(&b'/')) {
+            Some(clean) => Ok(clean),
+            None => {
+                let line = bytes!["ABORTING due to unsafe pathname from sender: ", name];
+                Err(Error::new(ExitCode::UNSUPPORTED, line))
+            }
+        }
+    }
+
+    /// From protocol 30 on a further link names the first one by its index: in an earlier segment, or in this one,
+    /// and then nothing else is sent.
+    fn read_link_index(&self, from: &mut Reader, flags: u32, segment: &Segment) -> Result<Option<usize>> {
+        let further = flags & (xmit::HLINKED | xmit::HLINK_FIRST) == xmit::HLINKED;
+        if self.rules.version < 30 || !further {
+            return Ok(None);
+        }
+        let index = from.varint()?;
+        let end = segment.end_index();
+        if index < 0 || index >= end {
+            let line = format!("hard-link reference out of range: {index} ({end})");
+            return Err(Error::new(ExitCode::PROTOCOL, line));
+        }
+        Ok(usize::try_from(index - segment.first_index).ok())
+    }
+
+    fn copy_attributes(&mut self, segment: &Segment, position: usize, into: &mut Incoming) {
+        let first = segment.entry(position);
+        self.last.mtime = first.mtime().0;
+        self.last.mode = first.mode();
+        if let Some(atime) = first.atime() {
+            self.last.atime = atime;
+        }
+        if self.rules.owner {
+            self.last.uid = first.uid();
+        }
+        if self.rules.group {
+            self.last.gid = first.gid();
+        }
+        if self.rules.devices && first.is_device() {
+            self.last.rdev = first.rdev();
+            self.last.rdev_major = first.rdev().0;
+            into.rdev = first.rdev();
+        }
+        into.size = first.size() as i64;
+        into.nsec = first.mtime().1;
+        into.really_file = first.is_file();
+    }
+
+    fn read_attributes(&mut self, from: &mut Reader, flags: u32, into: &mut Incoming) -> Result<()> {
+        let version = self.rules.version;
+        into.size = if version < 30 { from.longint()? } else { from.varlong(3)? };
+        if flags & xmit::SAME_TIME == 0 {
+            self.last.mtime = if version < 30 { from.int()?.cast_unsigned().into() } else { from.varlong(4)? };
+        }
+        if flags & xmit::MOD_NSEC != 0 {
+            into.nsec = from.varint_in(0..=MAX_NSEC, "modtime_nsec")?.cast_unsigned();
+        }
+        if flags & xmit::SAME_MODE == 0 {
+            self.last.mode = from.int()?.cast_unsigned();
+        }
+        self.check_mode()?;
+        self.last.mode &= 0o177_777;
+        let is_dir = kind(self.last.mode) == libc::S_IFDIR;
+        if self.rules.atimes && !is_dir && flags & xmit::SAME_ATIME == 0 {
+            self.last.atime = from.varlong(4)?;
+        }
+        if let Some(chmod) = &self.wishes.chmod
+            && kind(self.last.mode) != libc::S_IFLNK
+            && self.last.mode != 0
+        {
+            self.last.mode = chmod.apply(self.last.mode);
+        }
+        self.read_ids(from, flags)?;
+        self.read_rdev(from, flags, into)?;
+        if self.rules.links && kind(self.last.mode) == libc::S_IFLNK {
+            let len = varint30(from, version)?;
+            into.target_len = usize::try_from(len)
+                .ok()
+                .filter(|&len| len < MAX_PATH)
+                .ok_or_else(|| overflow(bytes!["overflow: linkname_len=", len, "\n"], self.log.speaker().name()))?;
+        }
+        if self.wishes.copy_devices && is_device(self.last.mode) {
+            self.last.mode = libc::S_IFREG | (self.last.mode & 0o777);
+            self.last.mtime = clock::now().0;
+        } else {
+            into.really_file = kind(self.last.mode) == libc::S_IFREG;
+        }
+        Ok(())
+    }
+
+    /// A mode of no known file type is refused; 0 marks an argument to be deleted, if that was asked for.
+    fn check_mode(&self) -> Result<()> {
+        let mode = self.last.mode;
+        let known = matches!(kind(mode), libc::S_IFREG | libc::S_IFDIR | libc::S_IFLNK);
+        if known || is_device(mode) || is_special(mode) || (mode == 0 && self.wishes.missing_args) {
+            return Ok(());
+        }
+        let (mode, who) = (format!("invalid file mode 0{mode:o} for "), self.log.speaker().name());
+        Err(Error::new(ExitCode::PROTOCOL, bytes![mode, self.last.name, " [", who, "]"]))
+    }
+
+    fn read_ids(&mut self, from: &mut Reader, flags: u32) -> Result<()> {
+        let (version, inc) = (self.rules.version, self.rules.inc_recurse);
+        if self.rules.owner && flags & xmit::SAME_UID == 0 {
+            let uid = varint30(from, version)?.cast_unsigned();
+            self.last.uid = if version >= 30 && flags & xmit::USER_NAME_FOLLOWS != 0 {
+                self.users.learn(uid, read_short(from)?.as_deref()).id
+            } else if version >= 30 && inc && self.wishes.map_users {
+                self.users.map(uid).id
+            } else {
+                uid
+            };
+        }
+        if self.rules.group && flags & xmit::SAME_GID == 0 {
+            let gid = varint30(from, version)?.cast_unsigned();
+            let mapped = if version >= 30 && flags & xmit::GROUP_NAME_FOLLOWS != 0 {
+                Some(self.groups.learn(gid, read_short(from)?.as_deref()))
+            } else if version >= 30 && inc && self.wishes.map_groups {
+                Some(self.groups.map(gid))
+            } else {
+                None
+            };
+            self.last.gid = mapped.map_or(gid, |mapped| mapped.id);
+            self.gid_skip = mapped.is_some_and(|mapped| mapped.skip);
+        }
+        Ok(())
+    }
+
+    fn read_rdev(&mut self, from: &mut Reader, flags: u32, into: &mut Incoming) -> Result<()> {
+        let (version, mode) = (self.rules.version, self.last.mode);
+        if !self.rules.has_rdev(mode) {
+            if is_device(mode) {
+                into.size = 0;
+            } else if version < 28 {
+                self.last.rdev = (0, 0);
+            }
+            return Ok(());
+        }
+        if version < 28 {
+            if flags & xmit::SAME_RDEV_27 == 0 {
+                self.last.rdev = split_device(i64::from(from.int()?).cast_unsigned());
+            }
+        } else {
+            if flags & xmit::SAME_RDEV_MAJOR == 0 {
+                self.last.rdev_major = varint30(from, version)?.cast_unsigned();
+            }
+            let minor = if version >= 30 {
+                from.varint()?.cast_unsigned()
+            } else if flags & xmit::RDEV_MINOR_8 != 0 {
+                from.byte()?.into()
+            } else {
+                from.int()?.cast_unsigned()
+            };
+            self.last.rdev = split_device(make_device((self.last.rdev_major, minor)));
+        }
+        if is_device(mode) {
+            into.rdev = self.last.rdev;
+        }
+        into.size = 0;
+        Ok(())
+    }
+
+    /// What must hold of any entry before more of it is read.
+    fn check_entry(&self, path: &[u8], incoming: &Incoming) -> Result<()> {
+        if incoming.size < 0 {
+            return Err(Error::new(ExitCode::UNSUPPORTED, "Offset underflow: file-length is negative"));
+        }
+        let is_dir = kind(self.last.mode) == libc::S_IFDIR;
+        if matches!(path, b"." | b"/.") {
+            // a root that is no directory would have the destination replaced
+            return if is_dir {
+                Ok(())
+            } else {
+                let line = bytes!["ERROR: rejecting non-directory transfer-root entry: ", path];
+                Err(Error::new(ExitCode::PROTOCOL, line))
+            };
+        }
+        match &self.requested {
+            Some(requested) if !requested.allows(path, is_dir) => {
+                let line = bytes!["ERROR: rejecting unrequested file-list name: ", path];
+                Err(Error::new(ExitCode::UNSUPPORTED, line))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn entry_flags(&mut self, flags: u32, path: &[u8], common: usize) -> Flags {
+        let mut result = if self.rules.group && self.gid_skip { Flags::SKIP_GROUP } else { Flags::NONE };
+        if kind(self.last.mode) == libc::S_IFDIR {
+            let parent_only = self.requested.as_ref().is_some_and(|requested| requested.is_parent_only(path));
+            result.set(if self.rules.version >= 30 {
+                self.dir_flags(flags, path, parent_only)
+            } else {
+                self.old_dir_flags(flags, path, common, parent_only)
+            });
+        }
+        result
+    }
+
+    /// A directory that only leads to what we asked for is one without contents, whatever the sender says: else its
+    /// other contents here could be deleted.
+    fn dir_flags(&self, flags: u32, path: &[u8], parent_only: bool) -> Flags {
+        let honest = xmit::NO_CONTENT_DIR | xmit::TOP_DIR;
+        if parent_only && flags & honest != honest && self.log.debug(Debug::Filter) >= 1 {
+            let who = self.log.speaker().name();
+            let flags = format!(" to non-content (sender xflags=0x{flags:x})");
+            self.log.say(LogCode::Info, bytes!["[", who, "] receiver downgraded implied-parent dir ", path, flags]);
+        }
+        let flags = if parent_only { flags | honest } else { flags };
+        match (flags & xmit::NO_CONTENT_DIR != 0, flags & xmit::TOP_DIR != 0) {
+            (false, true) => Flags::CONTENT_DIR.with(Flags::TOP_DIR),
+            (false, false) => Flags::CONTENT_DIR,
+            (true, true) => Flags::IMPLIED_DIR,
+            (true, false) => Flags::NONE,
+        }
+    }
+
+    /// Before protocol 30 only the top directories are marked: what follows below one has contents too.
+    fn old_dir_flags(&mut self, flags: u32, path: &[u8], common: usize, parent_only: bool) -> Flags {
+        let raw = &self.last.name;
+        if flags & xmit::TOP_DIR != 0 {
+            if parent_only {
+                return Flags::IMPLIED_DIR;
+            }
+            let is_root = matches!(path, b"." | b"/.");
+            let len = if is_root { 0 } else { raw.len() };
+            let trimmed = self.wishes.relative && len > 2 && raw[..len].ends_with(b"/.");
+            self.delete_tree = self.wishes.recurse.then_some(if trimmed { len - 2 } else { len });
+            return Flags::TOP_DIR.with(Flags::CONTENT_DIR);
+        }
+        let Some(len) = self.delete_tree else { return Flags::NONE };
+        if !self.wishes.relative || len == 0 || (common >= len && raw.get(len) == Some(&b'/')) {
+            Flags::CONTENT_DIR
+        } else {
+            self.delete_tree = None;
+            Flags::NONE
+        }
+    }
+
+    fn read_target(&mut self, from: &mut Reader, segment: &Segment, incoming: &Incoming) -> Result<()> {
+        self.target.clear();
+        if !self.rules.links || kind(self.last.mode) != libc::S_IFLNK {
+            return Ok(());
+        }
+        if let Some(position) = incoming.abbreviated {
+            self.target.extend_from_slice(segment.entry(position).link_target());
+            return Ok(());
+        }
+        if self.wishes.munge_links {
+            self.target.extend_from_slice(MUNGE_PREFIX);
+        }
+        let start = self.target.len();
+        self.target.resize(start + incoming.target_len, 0);
+        from.exact(&mut self.target[start..])?;
+        if let Some(end) = memchr::memchr(0, &self.target) {
+            self.target.truncate(end);
+        }
+        Ok(())
+    }
+
+    fn read_sum(&mut self, from: &mut Reader, segment: &Segment, incoming: &Incoming) -> Result<()> {
+        self.sum.clear();
+        if self.rules.sum_len == 0 || (!incoming.really_file && self.rules.version >= 28) {
+            return Ok(());
+        }
+        if let Some(position) = incoming.abbreviated {
+            self.sum.extend_from_slice(segment.entry(position).sum().unwrap_or_default());
+            return Ok(());
+        }
+        self.sum.resize(self.rules.sum_len, 0);
+        from.exact(&mut self.sum)?;
+        if !incoming.really_file {
+            self.sum.clear();
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, segment: &mut Segment, path: &[u8], flags: Flags, incoming: &Incoming) -> Result<()> {
+        let last = &self.last;
+        let who = self.log.speaker();
+        let is_file = kind(last.mode) == libc::S_IFREG;
+        let size = incoming.size.cast_unsigned();
+        let size = if is_file { size } else { size & 0xffff_ffff }; // the reference keeps 32 bits of other sizes
+        let attributes = Attributes {
+            flags,
+            mode: last.mode,
+            size,
+            mtime: (last.mtime, incoming.nsec),
+            atime: (self.rules.atimes && kind(last.mode) != libc::S_IFDIR).then_some(last.atime),
+            uid: if self.rules.owner { last.uid } else { 0 },
+            gid: if self.rules.group { last.gid } else { 0 },
+            rdev: incoming.rdev,
+            link_target: &self.target,
+            sum: &self.sum,
+        };
+        let (dir, base, slash) = split_path(path);
+        let dir = segment.dir(dir, slash, 0, who)?;
+        segment.push(dir, base, &attributes, who)?;
+        self.counts.add(last.mode, size);
+        if self.log.debug(Debug::Flist) >= 2 {
+            let shown = if path.is_empty() { &b"(null)"[..] } else { path };
+            self.log.say(LogCode::Info, bytes!["recv_file_name(", shown, ")"]);
+        }
+        Ok(())
+    }
+}
+
+/// Whether tidying would change nothing: no doubled, leading or trailing slash, no `.` or `..`.
+fn is_plain(name: &[u8]) -> bool {
+    name.split(|&byte| byte == b'/').all(|part| !matches!(part, b"" | b"." | b".."))
+}
+
+#[track_caller]
+fn overflow(mut line: Vec<u8>, who: &str) -> Error {
+    let place = format!(" (file={}, line={})", file!(), std::panic::Location::caller().line());
+    line.extend(bytes!["[", who, "] buffer overflow: recv_file_entry", place]);
+    Error::new(ExitCode::MALLOC, line)
+}
+
+/// C: io.h read_varint30
+pub(super) fn varint30(from: &mut Reader, version: u8) -> Result<i32> {
+    if version < 30 { from.int() } else { from.varint() }
+}
+
+/// A string behind its length byte; `None` if empty.
+pub(super) fn read_short(from: &mut Reader) -> Result<Option<Vec<u8>>> {
+    let mut name = vec![0; from.byte()?.into()];
+    from.exact(&mut name)?;
+    if let Some(end) = memchr::memchr(0, &name) {
+        name.truncate(end);
+    }
+    Ok((!name.is_empty()).then_some(name))
+}

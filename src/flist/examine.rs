@@ -1,0 +1,318 @@
+//! One file of the source looked at: what the list says of it, or why it is left out.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+
+use super::{Attributes, Flags, Segment, Span, codec::is_device, io_error, sources::Source};
+use crate::{
+    bytes,
+    error::Result,
+    hash::{Algorithm, FileSum, Sum},
+    log::{Log, LogCode},
+    options::{Debug, Dirs, Info, Options},
+    proto::Protocol,
+    sys::{at, clock, stat, stat::Stat},
+    text::{mode::Chmod, path},
+};
+
+/// How much of the rules applies to a name. C: NO_FILTERS, ALL_FILTERS
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    /// Named by the user.
+    Named = 0,
+    /// Found in a directory, or implied by a name.
+    Found = 2,
+}
+
+/// A file by where it is and what it is called in the list.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub source: &'a Source,
+    /// Directory handle and name there.
+    pub at: BorrowedFd<'a>,
+    pub leaf: &'a [u8],
+    /// Number of its directory in the segment.
+    pub dir: u32,
+    pub base: &'a [u8],
+}
+
+/// What the options say about looking at files.
+pub(super) struct Examiner {
+    pub dirs: bool,
+    pub copy_links: bool,
+    pub copy_dirlinks: bool,
+    copy_unsafe_links: bool,
+    unmunge: bool,
+    pub one_file_system: u8,
+    copy_devices: bool,
+    atimes: bool,
+    owner: bool,
+    group: bool,
+    links: bool,
+    nsec: bool,
+    sum: Option<Algorithm>,
+    chmod: Option<Chmod>,
+    /// Device of the tree at hand, for `-x`.
+    pub filesystem: u64,
+    pub io_error: i32,
+    pub log: Log,
+    target: Vec<u8>,
+}
+
+impl Examiner {
+    pub fn new(options: &Options, protocol: &Protocol, chmod: Option<Chmod>, log: &Log) -> Self {
+        Self {
+            dirs: options.dirs != Dirs::Skip,
+            copy_links: options.copy_links,
+            copy_dirlinks: options.copy_dirlinks,
+            copy_unsafe_links: options.copy_unsafe_links,
+            unmunge: options.munge_links,
+            one_file_system: options.one_file_system,
+            copy_devices: options.copy_devices,
+            atimes: options.atimes > 0,
+            owner: options.owner,
+            group: options.group,
+            links: options.links,
+            nsec: protocol.version >= 31,
+            sum: options.checksum.then_some(protocol.list_sum),
+            chmod,
+            filesystem: 0,
+            io_error: 0,
+            log: log.clone(),
+            target: Vec::new(),
+        }
+    }
+
+    /// A failure that may hide an existing file: the receiver must not delete what it does not see.
+    pub fn fail(&mut self, what: Vec<u8>, error: &io::Error) {
+        self.io_error |= io_error::GENERAL;
+        self.log.syserr(LogCode::ErrorXfer, what, error);
+    }
+
+    /// As `fail`, with a line of its own.
+    pub fn complain(&mut self, line: Vec<u8>) {
+        self.io_error |= io_error::GENERAL;
+        self.log.say(LogCode::ErrorXfer, line);
+    }
+
+    /// C: flist.c interpret_stat_error
+    pub fn lost(&mut self, name: Vec<u8>, is_dir: bool, error: &io::Error) {
+        if error.raw_os_error() == Some(libc::ENOENT) {
+            self.io_error |= io_error::VANISHED;
+            let what = if is_dir { "directory" } else { "file" };
+            self.log.say(LogCode::Warning, bytes![what, " has vanished: ", name]);
+        } else {
+            self.fail(bytes!["link_stat ", name, " failed"], error);
+        }
+    }
+
+    /// C: flist.c link_stat_at
+    pub fn link_stat(&self, dir: BorrowedFd<'_>, leaf: &[u8], follow_dirs: bool) -> io::Result<Stat> {
+        at::with_name(leaf, |leaf| {
+            if self.copy_links {
+                return stat::stat_at(dir, leaf);
+            }
+            let own = stat::lstat_at(dir, leaf)?;
+            if !follow_dirs || !own.is_symlink() {
+                return Ok(own);
+            }
+            Ok(stat::stat_at(dir, leaf).ok().filter(Stat::is_dir).unwrap_or(own))
+        })
+    }
+
+    /// As `link_stat` by a path of the list.
+    pub fn link_stat_named(&self, source: &Source, path: &[u8], follow_dirs: bool) -> io::Result<Stat> {
+        let (dir, leaf) = parent_of(source, path)?;
+        self.link_stat(dir.as_fd(), leaf, follow_dirs)
+    }
+
+    /// Metadata, and for a symlink what it points to in `self.target`. C: flist.c readlink_stat
+    fn readlink_stat(&mut self, place: Place<'_>, segment: &Segment, known: Option<Stat>) -> io::Result<Stat> {
+        let mut stat = match known {
+            Some(stat) => stat,
+            None => self.link_stat(place.at, place.leaf, self.copy_dirlinks)?,
+        };
+        self.target.clear();
+        if !stat.is_symlink() {
+            return Ok(stat);
+        }
+        at::with_name(place.leaf, |leaf| at::read_link(place.at, leaf, &mut self.target))?;
+        if self.copy_unsafe_links {
+            let name = path_of(segment, place);
+            if path::unsafe_symlink(&self.target, &name) {
+                if self.log.info(Info::Symsafe) >= 1 {
+                    let line = bytes!["copying unsafe symlink \"", name, "\" -> \"", self.target, "\""];
+                    self.log.say(LogCode::Info, line);
+                }
+                stat = at::with_name(place.leaf, |leaf| stat::stat_at(place.at, leaf))?;
+            }
+        }
+        if self.unmunge {
+            self.target = path::unmunge(&self.target).to_vec();
+        }
+        Ok(stat)
+    }
+
+    /// Puts a file into the list; its position, or `None` if it is left out (said why, counted in `io_error`).
+    /// C: flist.c make_file, send_file_name
+    pub fn list(
+        &mut self,
+        segment: &mut Segment,
+        place: Place<'_>,
+        known: Option<Stat>,
+        flags: Flags,
+        level: Level,
+    ) -> Result<Option<usize>> {
+        let mut flags = flags;
+        let stat = match self.readlink_stat(place, segment, known) {
+            Ok(stat) => stat,
+            Err(error) => {
+                self.unreadable(place, segment, &error);
+                return Ok(None);
+            }
+        };
+        if stat.mode == 0 && known.is_none() {
+            let name = full_name(segment, place);
+            self.io_error |= io_error::GENERAL;
+            self.log.say(LogCode::Info, bytes!["skipping file with bogus (zero) st_mode: ", name]);
+            return Ok(None);
+        }
+        if level == Level::Found && !self.may_be_found(&stat, &mut flags, segment, place) {
+            return Ok(None);
+        }
+        if self.log.debug(Debug::Flist) >= 2 {
+            let (who, name) = (self.log.speaker().name(), path_of(segment, place));
+            self.log.say(LogCode::Info, bytes!["[", who, "] make_file(", name, ",*,", level as u8, ")"]);
+        }
+        if place.base.is_empty() {
+            return Ok(None);
+        }
+        self.store(segment, place, stat, flags)
+    }
+
+    fn unreadable(&mut self, place: Place<'_>, segment: &Segment, error: &io::Error) {
+        let name = full_name(segment, place);
+        if error.raw_os_error() != Some(libc::ENOENT) {
+            return self.fail(bytes!["readlink_stat(", name, ") failed"], error);
+        }
+        let follows = self.copy_links || self.copy_unsafe_links || self.copy_dirlinks;
+        let is_link = || at::with_name(place.leaf, |leaf| stat::lstat_at(place.at, leaf)).is_ok_and(|s| s.is_symlink());
+        if follows && is_link() {
+            return self.complain(bytes!["symlink has no referent: ", name]);
+        }
+        self.io_error |= io_error::VANISHED;
+        self.log.say(LogCode::Warning, bytes!["file has vanished: ", name]);
+    }
+
+    fn may_be_found(&self, stat: &Stat, flags: &mut Flags, segment: &Segment, place: Place<'_>) -> bool {
+        if !stat.is_dir() {
+            flags.clear(Flags::CONTENT_DIR);
+            return true;
+        }
+        if !self.dirs {
+            self.log.say(LogCode::Info, bytes!["skipping directory ", path_of(segment, place)]);
+            return false;
+        }
+        let enters = flags.has(Flags::CONTENT_DIR) && !flags.has(Flags::TOP_DIR);
+        if self.one_file_system == 0 || stat.dev == self.filesystem || !enters {
+            return true;
+        }
+        if self.one_file_system > 1 {
+            if self.log.info(Info::Mount) >= 1 {
+                let (who, name) = (self.log.speaker().name(), path_of(segment, place));
+                self.log.say(LogCode::Info, bytes!["[", who, "] skipping mount-point dir ", name]);
+            }
+            return false;
+        }
+        flags.set(Flags::MOUNT_DIR);
+        flags.clear(Flags::CONTENT_DIR);
+        true
+    }
+
+    fn store(
+        &mut self,
+        segment: &mut Segment,
+        place: Place<'_>,
+        mut stat: Stat,
+        flags: Flags,
+    ) -> Result<Option<usize>> {
+        if self.copy_devices && stat.is_device() {
+            self.device_as_file(&mut stat, place, segment);
+        }
+        let sum = self.sum.filter(|_| stat.is_file()).map(|algorithm| self.file_sum(algorithm, place, &stat, segment));
+        let is_symlink = stat.is_symlink();
+        if is_symlink && self.links && self.target.is_empty() {
+            self.complain(bytes!["skipping symlink with 0-length value: ", full_name(segment, place)]);
+            return Ok(None);
+        }
+        let mode = match &self.chmod {
+            Some(chmod) if !is_symlink && stat.mode != 0 => chmod.apply(stat.mode),
+            _ => stat.mode,
+        };
+        let nsec = if self.nsec && stat.mtime.1 < 1_000_000_000 { stat.mtime.1 } else { 0 };
+        let attributes = Attributes {
+            flags,
+            mode,
+            size: if stat.is_device() || stat.is_special() { 0 } else { stat.size },
+            mtime: (stat.mtime.0, nsec),
+            atime: (self.atimes && !stat.is_dir()).then_some(stat.atime.0),
+            uid: if self.owner { stat.uid } else { 0 },
+            gid: if self.group { stat.gid } else { 0 },
+            rdev: if stat.is_device() { stat.rdev } else { (0, 0) },
+            link_target: if is_symlink { &self.target } else { &[] },
+            sum: sum.as_ref().map_or(&[], |sum| sum),
+        };
+        segment.push(place.dir, place.base, &attributes, self.log.speaker())?;
+        Ok(Some(segment.len() - 1))
+    }
+
+    /// `--copy-devices`: a device goes as a file with its contents, as of now.
+    fn device_as_file(&self, stat: &mut Stat, place: Place<'_>, segment: &Segment) {
+        if stat.size == 0 && is_device(stat.mode) {
+            stat.size = device_size(place, &self.log, &path_of(segment, place)).unwrap_or(0);
+        }
+        stat.mode = libc::S_IFREG | (stat.mode & 0o777);
+        stat.mtime = (clock::now().0, stat.mtime.1);
+    }
+
+    /// The sum for `--checksum`; zeros for a file that cannot be opened, as the reference has it.
+    fn file_sum(&self, algorithm: Algorithm, place: Place<'_>, stat: &Stat, segment: &Segment) -> Sum {
+        let path = path_of(segment, place);
+        let rel = place.source.below(&path);
+        let follow = self.copy_links || self.copy_unsafe_links;
+        let tree = &place.source.tree;
+        match if follow { tree.open_read_follow(rel, 0) } else { tree.open_read(rel, 0) } {
+            Ok(mut file) => FileSum::of_file(algorithm, &mut file, stat.size),
+            Err(_) => Sum::zero(algorithm),
+        }
+    }
+}
+
+/// C: flist.c get_device_size
+fn device_size(place: Place<'_>, log: &Log, name: &[u8]) -> Option<u64> {
+    use io::Seek;
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let opened = at::with_name(place.leaf, |leaf| at::open(place.at, leaf, flags, 0)).ok()?;
+    let size = std::fs::File::from(opened).seek(io::SeekFrom::End(0));
+    if let Err(error) = &size {
+        log.syserr(LogCode::Error, bytes!["failed to get device size via seek: ", name], error);
+    }
+    size.ok()
+}
+
+/// The directory handle and the name there of a path of the list.
+pub(super) fn parent_of<'p>(source: &Source, path: &'p [u8]) -> io::Result<(Arc<OwnedFd>, &'p [u8])> {
+    source.named.parent(source.below(path))
+}
+
+fn path_of(segment: &Segment, place: Place<'_>) -> Vec<u8> {
+    let dir: Span = segment.dirs[place.dir as usize].name;
+    [segment.bytes(dir), place.base].concat()
+}
+
+fn full_name(segment: &Segment, place: Place<'_>) -> Vec<u8> {
+    place.source.full_name(&path_of(segment, place))
+}
