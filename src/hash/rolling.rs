@@ -1,6 +1,6 @@
 //! The weak sum: cheap over a block, cheaper still one byte further on, and a filter of the sums that are wanted.
 
-use crate::sys::simd::{self, SPREAD};
+use crate::sys::simd::{self, FACTORS, Steps};
 
 /// The weak sum of a block: bytes are signed; the low half is their sum, the high half the sum of all partial sums, each
 /// modulo 2^16. C: checksum.c get_checksum1
@@ -57,22 +57,36 @@ impl Rolling {
         self.len -= 1;
     }
 
-    /// Moves on until the filter knows the sum, or until the bytes are used up; returns how far.
+    /// Moves on until it stands on a sum that the filter may know and `wanted` confirms, or until the bytes are used up;
+    /// returns how many steps that were. At the end of the bytes the caller asks about the last sum itself.
     ///
     /// `leaves` are the bytes from the window's first on, `enters` those from just behind its last on; both have the same
-    /// length. If all were used, the filter may or may not know the last sum: the caller asks it.
-    pub fn slide(&mut self, leaves: &[u8], enters: &[u8], filter: &Filter) -> usize {
-        let len = leaves.len().min(enters.len());
-        let (leaves, enters) = (&leaves[..len], &enters[..len]);
-        let (mut moved, found) =
-            simd::slide(leaves, enters, self.len, &mut self.s1, &mut self.s2, &filter.words, filter.shift);
-        if found {
-            return moved;
+    /// length.
+    pub fn slide(
+        &mut self,
+        leaves: &[u8],
+        enters: &[u8],
+        filter: &Filter,
+        mut wanted: impl FnMut(u32) -> bool,
+    ) -> usize {
+        let mut moved = 0;
+        let mut steps = Steps::NONE;
+        loop {
+            let (old, new) = (&leaves[moved..], &enters[moved..]);
+            let count = simd::steps(old, new, self.len, &mut self.s1, &mut self.s2, filter.shift, &mut steps);
+            if count == 0 {
+                break;
+            }
+            if let Some(at) = filter.first_known(&steps, count, &mut wanted) {
+                (self.s1, self.s2) = (steps.s1[at].into(), steps.s2[at].into());
+                return moved + at + 1;
+            }
+            moved += count;
         }
-        for (&out, &new) in leaves.iter().zip(enters).skip(moved) {
+        for (&out, &new) in leaves[moved..].iter().zip(&enters[moved..]) {
             self.roll(out, new);
             moved += 1;
-            if filter.may_know(self.value()) {
+            if filter.may_know(self.value()) && wanted(self.value()) {
                 break;
             }
         }
@@ -85,38 +99,72 @@ fn signed(byte: u8) -> u32 {
     byte as i8 as u32
 }
 
-/// A set of weak sums that may say yes wrongly, but never no: a bit map in which each sum has two bits.
+/// A set of weak sums that may say yes wrongly, but never no: each sum has four bits in one word.
 ///
-/// It is sized to be mostly empty and to stay in the processor's cache: nearly every step of a window through data that
-/// matches nothing ends here.
+/// It is kept mostly empty and in the processor's cache: nearly every step of a window through data that matches nothing
+/// ends here.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    /// A power of two of them.
-    words: Vec<u32>,
-    /// A sum times an odd number, shifted right by this, is the number of its first bit.
+    /// Only as many at the front as the number of sums asks for are in use. A bit is cleared, not set, so that one `and`
+    /// tells.
+    words: Box<[u32; 1 << 16]>,
+    /// What leaves a word's number of a 16-bit hash.
     shift: u32,
 }
 
+impl Default for Filter {
+    fn default() -> Self {
+        Self { words: vec![!0; 1 << 16].try_into().unwrap_or_else(|_| unreachable!()), shift: 6 }
+    }
+}
+
 impl Filter {
-    /// Room for so many sums.
-    pub fn new(sums: usize) -> Self {
-        let bits = (sums.max(1) * 64).next_power_of_two().trailing_zeros().clamp(13, 22);
-        Self { words: vec![0; 1 << (bits - 5)], shift: 32 - bits }
+    /// Forgets everything, and makes room for so many sums.
+    pub fn reset(&mut self, sums: usize) {
+        let words = sums.saturating_mul(2).clamp(1 << 10, 1 << 16).next_power_of_two();
+        self.words[..words].fill(!0);
+        self.shift = 16 - words.trailing_zeros();
     }
 
     pub fn insert(&mut self, sum: u32) {
-        for spread in SPREAD {
-            let bit = sum.wrapping_mul(spread) >> self.shift;
-            self.words[(bit >> 5) as usize] |= 1 << (bit & 31);
-        }
+        let (word, bits) = self.place(sum);
+        self.words[usize::from(word)] &= !bits;
     }
 
     #[inline]
     pub fn may_know(&self, sum: u32) -> bool {
-        SPREAD.iter().all(|&spread| {
-            let bit = sum.wrapping_mul(spread) >> self.shift;
-            self.words[(bit >> 5) as usize] >> (bit & 31) & 1 != 0
-        })
+        let (word, bits) = self.place(sum);
+        self.words[usize::from(word)] & bits == 0
+    }
+
+    /// The first of the looked-ahead steps whose sum may be known and is wanted.
+    #[inline]
+    fn first_known(&self, steps: &Steps, count: usize, wanted: &mut impl FnMut(u32) -> bool) -> Option<usize> {
+        let groups = steps.word.as_chunks::<8>().0.iter().zip(steps.bits.as_chunks::<8>().0);
+        for (group, (word, bits)) in groups.take(count / 8).enumerate() {
+            // one branch for eight steps: it is hardly ever taken
+            let misses = (0..8).all(|at| self.words[usize::from(word[at])] & bits[at] != 0);
+            if !misses {
+                let found = (group * 8..group * 8 + 8).find(|&at| {
+                    let known = self.words[usize::from(steps.word[at])] & steps.bits[at] == 0;
+                    known && wanted(u32::from(steps.s1[at]) | u32::from(steps.s2[at]) << 16)
+                });
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        None
+    }
+
+    /// The word and the four bits of a sum; `simd::steps` knows the same rule.
+    fn place(&self, sum: u32) -> (u16, u32) {
+        let (s1, s2) = (sum as u16, (sum >> 16) as u16);
+        let word = s1.wrapping_mul(FACTORS[0]).wrapping_add(s2.wrapping_mul(FACTORS[1])) >> self.shift;
+        let hash = u32::from(s1.wrapping_add(s2.wrapping_mul(FACTORS[2])));
+        let bits =
+            [hash, hash >> 8, hash >> 3, hash >> 11].iter().rev().fold(0, |bits, part| bits << 8 | 1 << (part & 7));
+        (word, bits)
     }
 }
 
@@ -182,7 +230,8 @@ mod tests {
             wanted in proptest::collection::vec(any::<prop::sample::Index>(), 0..4),
         ) {
             let len = len.min(data.len() - 1);
-            let mut filter = Filter::new(4);
+            let mut filter = Filter::default();
+            filter.reset(4);
             for at in &wanted {
                 let at = at.index(data.len() - len);
                 filter.insert(plain(&data[at..at + len]));
@@ -194,7 +243,7 @@ mod tests {
                 let expected = (1..=leaves.len())
                     .find(|step| filter.may_know(plain(&data[at + step..][..len])))
                     .unwrap_or(leaves.len());
-                let moved = rolling.slide(leaves, enters, &filter);
+                let moved = rolling.slide(leaves, enters, &filter, |_| true);
                 prop_assert_eq!(moved, expected);
                 at += moved;
                 prop_assert_eq!(rolling.value(), plain(&data[at..at + len]));

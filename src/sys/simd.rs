@@ -3,9 +3,6 @@
 //! Each does the whole vectors at the front of its input and says how much that was: the rest, or everything where the
 //! processor has no such instructions, is the caller's plain loop.
 
-/// Spread a weak sum over the bit numbers of `hash::rolling::Filter`: two odd multipliers without pattern.
-pub const SPREAD: [u32; 2] = [0x9e37_79b1, 0x85eb_ca77];
-
 /// Adds whole vectors at the front of `block` to the sum of its bytes (`s1`) and of its partial sums (`s2`); returns how
 /// many bytes those were. Only the low 16 bits of both count.
 pub fn add_block(block: &[u8], s1: &mut u32, s2: &mut u32) -> usize {
@@ -24,36 +21,48 @@ pub fn add_block(block: &[u8], s1: &mut u32, s2: &mut u32) -> usize {
     0
 }
 
-/// Moves a window of `len` bytes on, one byte at a time in whole vectors of steps, until the filter knows its sum.
+/// How many steps of a window `steps` looks ahead at most.
+pub const STEPS: usize = 64;
+
+/// A window's weak sums after each of its next steps, and where `hash::rolling::Filter` keeps them.
+#[repr(C, align(32))]
+pub struct Steps {
+    pub s1: [u16; STEPS],
+    pub s2: [u16; STEPS],
+    /// Number of the filter's word.
+    pub word: [u16; STEPS],
+    /// Bits in that word, one in each byte.
+    pub bits: [u32; STEPS],
+}
+
+impl Steps {
+    pub const NONE: Self = Self { s1: [0; STEPS], s2: [0; STEPS], word: [0; STEPS], bits: [0; STEPS] };
+}
+
+/// Factors of a filter's hash: any odd numbers without pattern do.
+pub const FACTORS: [u16; 3] = [0x9e37, 0x85eb, 0xc2b3];
+
+/// Moves a window of `len` bytes on by whole vectors of steps, `STEPS` at most, and says how many.
 ///
-/// `leaves` and `enters` (of equal length) are the bytes that leave and enter; `words` and `shift` are the filter's, see
-/// `hash::rolling::Filter`. Returns the steps made and whether the last one ended at a sum that the filter knows.
-pub fn slide(
-    leaves: &[u8],
-    enters: &[u8],
-    len: u32,
-    s1: &mut u32,
-    s2: &mut u32,
-    words: &[u32],
-    shift: u32,
-) -> (usize, bool) {
+/// `leaves` and `enters` are the bytes that leave and enter the window; `s1` and `s2` come out as they are after the last
+/// step. A word number is a 16-bit hash shifted right by `shift`.
+pub fn steps(leaves: &[u8], enters: &[u8], len: u32, s1: &mut u32, s2: &mut u32, shift: u32, out: &mut Steps) -> usize {
     #[cfg(target_arch = "x86_64")]
     {
-        assert!(leaves.len() == enters.len() && (1..32).contains(&shift) && words.len() == 1 << (27 - shift.min(27)));
         if is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2; a number shifted right by `shift` and then by 5 indexes inside `words`.
-            return unsafe { x86::slide_avx2(leaves, enters, len, s1, s2, words, shift) };
+            // SAFETY: the processor has AVX2.
+            return unsafe { x86::steps_avx2(leaves, enters, len, s1, s2, shift, out) };
         }
     }
-    let _ = (leaves, enters, len, s1, s2, words, shift);
-    (0, false)
+    let _ = (leaves, enters, len, s1, s2, shift, out);
+    0
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::SPREAD;
+    use super::{FACTORS, STEPS, Steps};
 
     /// 64, 63, … 1: how often each byte of a chunk counts in the sum of partial sums.
     const WEIGHTS: [u8; 64] = {
@@ -147,59 +156,73 @@ mod x86 {
 
     /// Sixteen steps at a time. With `d` the byte that enters minus the one that leaves, `s1` after each step is the old
     /// one plus a running total of `d`, and `s2` the old one plus a running total of `s1` less `len` times what leaves:
-    /// two running totals over sixteen lanes, which do not depend on the step before but for one added number each.
+    /// two running totals over sixteen lanes, which hang on the vector before by no more than an addition each.
     ///
     /// # Safety
-    /// The processor must have AVX2; `words` must have 2^(27 - shift) elements; both slices must be equally long.
+    /// The processor must have AVX2.
     #[target_feature(enable = "avx2")]
-    pub unsafe fn slide_avx2(
+    pub unsafe fn steps_avx2(
         leaves: &[u8],
         enters: &[u8],
         len: u32,
         s1: &mut u32,
         s2: &mut u32,
-        words: &[u32],
         shift: u32,
-    ) -> (usize, bool) {
+        out: &mut Steps,
+    ) -> usize {
         let minus_len = _mm256_set1_epi16((len as i16).wrapping_neg());
         let ramp = _mm256_setr_epi16(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
-        let spread = _mm256_set1_epi32(SPREAD[0] as i32);
-        let shifts = _mm_cvtsi32_si128(shift as i32);
+        let shift = _mm_cvtsi32_si128(shift as i32);
         let mut first = _mm256_set1_epi16(*s1 as i16);
         let mut second = _mm256_set1_epi16(*s2 as i16);
-        let mut moved = 0;
-        for (out, new) in leaves.as_chunks::<16>().0.iter().zip(enters.as_chunks::<16>().0) {
+        let chunks = leaves.as_chunks::<16>().0.iter().zip(enters.as_chunks::<16>().0).take(STEPS / 16);
+        let mut at = 0;
+        for (old, new) in chunks {
             // SAFETY: both chunks have 16 bytes; unaligned loads.
-            let (out, new) = unsafe {
+            let (old, new) = unsafe {
                 (
-                    _mm256_cvtepi8_epi16(_mm_loadu_si128(out.as_ptr().cast())),
+                    _mm256_cvtepi8_epi16(_mm_loadu_si128(old.as_ptr().cast())),
                     _mm256_cvtepi8_epi16(_mm_loadu_si128(new.as_ptr().cast())),
                 )
             };
-            let change = running_total(_mm256_sub_epi16(new, out));
-            let change2 = running_total(_mm256_add_epi16(change, _mm256_mullo_epi16(out, minus_len)));
+            let change = running_total(_mm256_sub_epi16(new, old));
+            let change2 = running_total(_mm256_add_epi16(change, _mm256_mullo_epi16(old, minus_len)));
             let s2s = _mm256_add_epi16(_mm256_add_epi16(second, change2), _mm256_mullo_epi16(first, ramp));
             let s1s = _mm256_add_epi16(first, change);
-            // sums 0-3 and 8-11, then 4-7 and 12-15
-            let sums_a = _mm256_unpacklo_epi16(s1s, s2s);
-            let sums_b = _mm256_unpackhi_epi16(s1s, s2s);
-            // SAFETY: as for this function.
-            let (known_a, known_b) =
-                unsafe { (known(sums_a, spread, shifts, words), known(sums_b, spread, shifts, words)) };
-            let hits = known_a & 0xf | (known_b & 0xf) << 4 | (known_a & 0xf0) << 4 | (known_b & 0xf0) << 8;
-            if hits != 0
-                && let Some((step, value)) = second_bit(hits, sums_a, sums_b, words, shift)
-            {
-                (*s1, *s2) = (value & 0xffff, value >> 16);
-                return (moved + step + 1, true);
+            let (words, bits_low, bits_high) = places(s1s, s2s, shift);
+            // SAFETY: `at` is at most STEPS - 16, so each store ends inside its array, which is aligned for it: `Steps`
+            // is aligned to 32 bytes, the arrays are multiples of 32 bytes long and `at` is a multiple of 16.
+            unsafe {
+                _mm256_store_si256(out.s1.as_mut_ptr().add(at).cast(), s1s);
+                _mm256_store_si256(out.s2.as_mut_ptr().add(at).cast(), s2s);
+                _mm256_store_si256(out.word.as_mut_ptr().add(at).cast(), words);
+                _mm256_store_si256(out.bits.as_mut_ptr().add(at).cast(), bits_low);
+                _mm256_store_si256(out.bits.as_mut_ptr().add(at + 8).cast(), bits_high);
             }
             first = last(s1s);
             second = last(s2s);
-            moved += 16;
+            at += 16;
         }
         *s1 = _mm256_extract_epi16::<0>(first) as u32;
         *s2 = _mm256_extract_epi16::<0>(second) as u32;
-        (moved, false)
+        at
+    }
+
+    /// Where a filter keeps sixteen sums: the words' numbers, and the bits of steps 0 to 7 and 8 to 15.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn places(s1s: __m256i, s2s: __m256i, shift: __m128i) -> (__m256i, __m256i, __m256i) {
+        let [a, b, c] = FACTORS.map(|factor| _mm256_set1_epi16(factor as i16));
+        let hash = _mm256_add_epi16(_mm256_mullo_epi16(s1s, a), _mm256_mullo_epi16(s2s, b));
+        let words = _mm256_srl_epi16(hash, shift);
+        let hash = _mm256_add_epi16(s1s, _mm256_mullo_epi16(s2s, c));
+        let three_bits = _mm256_set1_epi8(7);
+        let table = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+        let lower = _mm256_shuffle_epi8(table, _mm256_and_si256(hash, three_bits));
+        let upper = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16::<3>(hash), three_bits));
+        // lanes 0-3 and 8-11, then 4-7 and 12-15
+        let (a, b) = (_mm256_unpacklo_epi16(lower, upper), _mm256_unpackhi_epi16(lower, upper));
+        (words, _mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b))
     }
 
     /// Lane n becomes the sum of lanes 0 to n.
@@ -219,46 +242,6 @@ mod x86 {
     #[inline]
     fn last(lanes: __m256i) -> __m256i {
         _mm256_shuffle_epi8(_mm256_permute4x64_epi64::<0xff>(lanes), _mm256_set1_epi16(0x0f0e))
-    }
-
-    /// A bit for each of eight sums: whether the filter has its first bit.
-    ///
-    /// # Safety
-    /// `words` must have 2^(27 - shift) elements.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    unsafe fn known(sums: __m256i, spread: __m256i, shift: __m128i, words: &[u32]) -> u32 {
-        let bits = _mm256_srl_epi32(_mm256_mullo_epi32(sums, spread), shift);
-        // SAFETY: bit numbers are below 32 * words.len().
-        let found = unsafe { _mm256_i32gather_epi32::<4>(words.as_ptr().cast(), _mm256_srli_epi32::<5>(bits)) };
-        // the wanted bit goes to the front, where movemask finds it
-        let turned = _mm256_sllv_epi32(
-            found,
-            _mm256_xor_si256(_mm256_and_si256(bits, _mm256_set1_epi32(31)), _mm256_set1_epi32(31)),
-        );
-        _mm256_movemask_ps(_mm256_castsi256_ps(turned)) as u32
-    }
-
-    /// The first of the steps in `hits` whose second bit is in the filter too, and the sum there.
-    #[target_feature(enable = "avx2")]
-    #[inline(never)]
-    fn second_bit(mut hits: u32, sums_a: __m256i, sums_b: __m256i, words: &[u32], shift: u32) -> Option<(usize, u32)> {
-        let mut sums = [[0u32; 8]; 2];
-        // SAFETY: both arrays have 32 bytes; unaligned stores.
-        unsafe {
-            _mm256_storeu_si256(sums[0].as_mut_ptr().cast(), sums_a);
-            _mm256_storeu_si256(sums[1].as_mut_ptr().cast(), sums_b);
-        }
-        while hits != 0 {
-            let step = hits.trailing_zeros() as usize;
-            let value = sums[step >> 2 & 1][step & 3 | step >> 1 & 4];
-            let bit = value.wrapping_mul(SPREAD[1]) >> shift;
-            if words[(bit >> 5) as usize] >> (bit & 31) & 1 != 0 {
-                return Some((step, value));
-            }
-            hits &= hits - 1;
-        }
-        None
     }
 
     #[cfg(test)]
