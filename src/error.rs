@@ -107,10 +107,10 @@ impl Error {
     }
 }
 
-/// The reference's rendering of a system error: `Permission denied (13)`.
+/// The reference's rendering of a system error: `Permission denied (13)`, in the C library's words.
 pub fn errno_text(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(errno) => format!("{} ({errno})", nix::errno::Errno::from_raw(errno).desc()),
+        Some(errno) => error.to_string().replace(&format!(" (os error {errno})"), &format!(" ({errno})")),
         None => error.to_string(),
     }
 }
