@@ -1,0 +1,334 @@
+//! Giving a file its attributes: owner, times and permissions, each only where it differs.
+
+use std::{fs::File, io};
+
+use super::{Kind, MODE_BITS, Names, Rules, Wanted};
+use crate::{
+    bytes,
+    fs::Root,
+    log::{Log, LogCode},
+    options::{Debug, Info},
+    sys::{
+        file,
+        stat::{Stat, stat_fd},
+    },
+};
+
+/// What gets the attributes.
+#[derive(Clone, Copy)]
+pub enum Target<'a> {
+    /// A file we hold open.
+    Open(&'a File),
+    /// Whatever stands at a path; links are not followed.
+    At(&'a Root, &'a [u8]),
+}
+
+/// How to go about it. C: ATTRS_*
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    /// The data is not what the times belong to: leave them.
+    pub skip_times: bool,
+    /// The modification time must be exact, whatever the window.
+    pub exact_times: bool,
+    /// Say `NAME` or `NAME is uptodate` from `--info=name2` on.
+    pub report: bool,
+    /// The file was made in this run: a directory keeps the setgid bit it inherited.
+    pub fresh: bool,
+}
+
+/// What was changed. C: UPDATED_*
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Changed {
+    pub owner: bool,
+    pub group: bool,
+    pub mtime: bool,
+    pub atime: bool,
+    pub mode: bool,
+}
+
+impl Changed {
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
+}
+
+/// One role's hand for setting attributes.
+#[derive(Clone, Copy)]
+pub struct Setter<'a> {
+    pub rules: &'a Rules,
+    pub names: &'a Names,
+    pub log: &'a Log,
+}
+
+impl Setter<'_> {
+    /// Makes the target's attributes what is wanted, as far as the rules keep them. `stat` is what it has now, `name`
+    /// how messages call it. A failure is said and ends the work on this file. C: rsync.c set_file_attrs
+    pub fn set(self, target: Target<'_>, name: &[u8], wanted: &Wanted<'_>, stat: &Stat, how: How) -> Changed {
+        let mut changed = Changed::default();
+        let done = self.set_owner(target, name, wanted, stat, &mut changed).and_then(|mode| {
+            self.set_times(target, name, wanted, stat, how, &mut changed)?;
+            self.set_mode(target, name, self.mode_for(wanted, stat, how), mode, &mut changed)
+        });
+        if done.is_some() && how.report && self.log.info(Info::Name) >= 2 {
+            let note = if changed.any() { "" } else { " is uptodate" };
+            self.log.say(LogCode::Client, bytes![name, note]);
+        }
+        changed
+    }
+
+    fn mode_for(self, wanted: &Wanted<'_>, stat: &Stat, how: How) -> u32 {
+        let inherits = !self.rules.perms && how.fresh && wanted.kind() == Kind::Directory;
+        wanted.mode | if inherits { stat.mode & libc::S_ISGID } else { 0 }
+    }
+
+    /// Returns the mode afterwards: changing the owner takes setuid and setgid bits away. `None`: it failed.
+    fn set_owner(
+        self,
+        target: Target<'_>,
+        name: &[u8],
+        wanted: &Wanted<'_>,
+        stat: &Stat,
+        changed: &mut Changed,
+    ) -> Option<u32> {
+        let uid = self.rules.owner_differs(wanted, stat).then_some(wanted.uid);
+        let gid = wanted.gid.filter(|_| self.rules.group_differs(wanted, stat));
+        if uid.is_none() && gid.is_none() {
+            return Some(stat.mode);
+        }
+        for (what, from, to) in [("uid", stat.uid, uid), ("gid", stat.gid, gid)] {
+            if let (1.., Some(to)) = (self.log.debug(Debug::Own), to) {
+                self.log.say(LogCode::Info, bytes!["set ", what, " of ", name, " from ", from, " to ", to]);
+            }
+        }
+        let mut mode = stat.mode;
+        if !self.rules.dry_run {
+            if let Err(error) = target.chown(uid, gid) {
+                let what = if uid.is_some() { "chown" } else { "chgrp" };
+                self.failed(bytes![what, " ", self.names.full(name), " failed"], &error);
+                return None;
+            }
+            for (what, id) in [("uid", uid), ("gid", gid)] {
+                if id == Some(u32::MAX) {
+                    let line = bytes![what, " 4294967295 (-1) is impossible to set on ", self.names.full(name)];
+                    self.log.say(LogCode::ErrorXfer, line);
+                }
+            }
+            if mode & (libc::S_ISUID | libc::S_ISGID) != 0 {
+                mode = target.stat().map_or(mode, |stat| stat.mode);
+            }
+        }
+        (changed.owner, changed.group) = (uid.is_some(), gid.is_some());
+        Some(mode)
+    }
+
+    fn set_times(
+        self,
+        target: Target<'_>,
+        name: &[u8],
+        wanted: &Wanted<'_>,
+        stat: &Stat,
+        how: How,
+        changed: &mut Changed,
+    ) -> Option<()> {
+        let kind = Kind::of(stat.mode);
+        let omitted = match kind {
+            Kind::Directory => self.rules.omit_dir_times,
+            Kind::Symlink => self.rules.omit_link_times,
+            _ => false,
+        };
+        if how.skip_times || omitted {
+            return Some(());
+        }
+        let same =
+            if how.exact_times { wanted.mtime == stat.mtime } else { self.rules.same_time(wanted.mtime, stat.mtime) };
+        let mtime = (self.rules.times && !same).then_some(wanted.mtime);
+        let atime = wanted.atime.filter(|&atime| {
+            self.rules.atimes
+                && kind != Kind::Directory
+                && (how.exact_times || !self.rules.same_time((stat.atime.0, 0), (atime, 0)))
+        });
+        if mtime.is_none() && atime.is_none() {
+            return Some(());
+        }
+        if !self.rules.dry_run
+            && let Err(error) = target.set_times(atime.map(|seconds| (seconds, 0)), mtime)
+        {
+            self.failed(bytes!["failed to set times on ", self.names.full(name)], &error);
+            return None;
+        }
+        (changed.mtime, changed.atime) = (mtime.is_some(), atime.is_some());
+        Some(())
+    }
+
+    fn set_mode(self, target: Target<'_>, name: &[u8], new: u32, old: u32, changed: &mut Changed) -> Option<()> {
+        if (new ^ old) & MODE_BITS == 0 || Kind::of(new) == Kind::Symlink {
+            return Some(());
+        }
+        if !self.rules.dry_run
+            && let Err(error) = target.chmod(new & MODE_BITS)
+        {
+            self.failed(bytes!["failed to set permissions on ", self.names.full(name)], &error);
+            return None;
+        }
+        changed.mode = true;
+        Some(())
+    }
+
+    fn failed(self, what: Vec<u8>, error: &io::Error) {
+        self.log.syserr(LogCode::ErrorXfer, what, error);
+    }
+}
+
+impl Target<'_> {
+    pub fn stat(self) -> io::Result<Stat> {
+        match self {
+            Self::Open(file) => stat_fd(file),
+            Self::At(root, path) => root.stat(path),
+        }
+    }
+
+    fn chown(self, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+        match self {
+            Self::Open(open) => file::chown(open, uid, gid),
+            Self::At(root, path) => root.chown(path, uid, gid),
+        }
+    }
+
+    fn chmod(self, mode: u32) -> io::Result<()> {
+        match self {
+            Self::Open(open) => file::chmod(open, mode),
+            Self::At(root, path) => root.chmod(path, mode),
+        }
+    }
+
+    fn set_times(self, atime: Option<(i64, u32)>, mtime: Option<(i64, u32)>) -> io::Result<()> {
+        match self {
+            Self::Open(open) => file::set_times(open, atime, mtime),
+            Self::At(root, path) => root.set_times(path, atime, mtime),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt, sync::Arc};
+
+    use super::*;
+    use crate::{
+        fs::Follow,
+        log::Speaker,
+        meta::tests::{archive_rules, wanted},
+        options::Levels,
+        sys::users,
+    };
+
+    struct Silent;
+
+    impl crate::log::Sink for Silent {
+        fn line(&self, _: LogCode, _: &[u8]) {}
+    }
+
+    fn set(root: &Root, rules: &Rules, path: &[u8], wanted: &Wanted<'_>, how: How) -> Changed {
+        let log = Log::new(Levels::default(), Arc::new(Silent), Speaker::Generator);
+        let stat = root.stat(path).unwrap();
+        Setter { rules, names: &Names::default(), log: &log }.set(Target::At(root, path), path, wanted, &stat, how)
+    }
+
+    fn tree() -> (tempfile::TempDir, Root, Wanted<'static>) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), b"data").unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("l")).unwrap();
+        std::fs::create_dir(dir.path().join("d")).unwrap();
+        std::fs::set_permissions(dir.path().join("f"), PermissionsExt::from_mode(0o644)).unwrap();
+        let root = Root::open(dir.path().as_os_str().as_encoded_bytes(), Follow::Never).unwrap();
+        let stat = root.stat(b"f").unwrap();
+        let mine = Wanted { uid: stat.uid, gid: Some(stat.gid), ..wanted(0o100644) };
+        (dir, root, mine)
+    }
+
+    #[test]
+    fn only_what_differs_is_changed() {
+        let (_dir, root, wanted) = tree();
+        let rules = archive_rules();
+        let changed = set(&root, &rules, b"f", &wanted, How::default());
+        assert_eq!(changed, Changed { mtime: true, ..Changed::default() });
+        assert_eq!(root.stat(b"f").unwrap().mtime, wanted.mtime);
+        assert!(!set(&root, &rules, b"f", &wanted, How::default()).any());
+        let stricter = Wanted { mode: 0o100400, ..wanted };
+        let changed = set(&root, &rules, b"f", &stricter, How::default());
+        assert_eq!(changed, Changed { mode: true, ..Changed::default() });
+        assert_eq!(root.stat(b"f").unwrap().mode, 0o100400);
+    }
+
+    #[test]
+    fn exact_times_ignore_the_window() {
+        let (_dir, root, wanted) = tree();
+        let rules = Rules { modify_window: 5, ..archive_rules() };
+        root.set_times(b"f", None, Some((wanted.mtime.0 + 3, 0))).unwrap();
+        assert!(!set(&root, &rules, b"f", &wanted, How::default()).any());
+        assert!(set(&root, &rules, b"f", &wanted, How { exact_times: true, ..How::default() }).mtime);
+        assert_eq!(root.stat(b"f").unwrap().mtime, wanted.mtime);
+    }
+
+    #[test]
+    fn times_are_left_alone_where_asked() {
+        let (_dir, root, wanted) = tree();
+        let before = root.stat(b"f").unwrap().mtime;
+        assert!(!set(&root, &archive_rules(), b"f", &wanted, How { skip_times: true, ..How::default() }).any());
+        let rules = Rules { omit_dir_times: true, omit_link_times: true, ..archive_rules() };
+        let link = Wanted { mode: 0o120777, ..wanted };
+        assert!(!set(&root, &rules, b"l", &link, How::default()).any());
+        assert_eq!(root.stat(b"f").unwrap().mtime, before);
+        assert!(set(&root, &archive_rules(), b"l", &link, How::default()).mtime);
+        assert_eq!(root.stat(b"l").unwrap().mtime, wanted.mtime);
+    }
+
+    #[test]
+    fn access_times_are_set_where_kept_but_not_on_directories() {
+        let (_dir, root, wanted) = tree();
+        let rules = Rules { atimes: true, times: false, ..archive_rules() };
+        let wanted = Wanted { atime: Some(77), ..wanted };
+        let changed = set(&root, &rules, b"f", &wanted, How::default());
+        assert_eq!(changed, Changed { atime: true, ..Changed::default() });
+        assert_eq!(root.stat(b"f").unwrap().atime, (77, 0));
+        let mode = root.stat(b"d").unwrap().mode;
+        assert!(!set(&root, &rules, b"d", &Wanted { mode, ..wanted }, How::default()).any());
+    }
+
+    #[test]
+    fn a_dry_run_tells_but_does_nothing() {
+        let (_dir, root, wanted) = tree();
+        let before = root.stat(b"f").unwrap();
+        let rules = Rules { dry_run: true, ..archive_rules() };
+        let changed = set(&root, &rules, b"f", &Wanted { mode: 0o100600, ..wanted }, How::default());
+        assert!(changed.mtime && changed.mode);
+        let after = root.stat(b"f").unwrap();
+        assert_eq!((before.mode, before.mtime), (after.mode, after.mtime));
+    }
+
+    #[test]
+    fn a_fresh_directory_keeps_an_inherited_setgid_bit() {
+        let (_dir, root, wanted) = tree();
+        root.chmod(b"d", 0o2755).unwrap();
+        let plain = Wanted { mode: 0o040755, ..wanted };
+        let rules = Rules { perms: false, ..archive_rules() };
+        set(&root, &rules, b"d", &plain, How { fresh: true, ..How::default() });
+        assert_eq!(root.stat(b"d").unwrap().mode & 0o7777, 0o2755);
+        set(&root, &archive_rules(), b"d", &plain, How { fresh: true, ..How::default() });
+        assert_eq!(root.stat(b"d").unwrap().mode & 0o7777, 0o755);
+    }
+
+    #[test]
+    fn a_new_owner_does_not_cost_the_setuid_bit() {
+        if users::effective_uid() != 0 {
+            return; // only root may give files away
+        }
+        let (_dir, root, wanted) = tree();
+        root.chmod(b"f", 0o4755).unwrap();
+        let given = Wanted { mode: 0o104755, uid: 1234, gid: Some(4321), ..wanted };
+        let changed = set(&root, &archive_rules(), b"f", &given, How::default());
+        assert!(changed.owner && changed.group && changed.mode);
+        let stat = root.stat(b"f").unwrap();
+        assert_eq!((stat.mode, stat.uid, stat.gid), (0o104755, 1234, 4321));
+    }
+}
