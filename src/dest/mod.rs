@@ -1,1 +1,203 @@
-//! Everything that changes the destination.
+//! Everything that changes the destination: files come into being under a temporary name, and go into place whole.
+
+pub mod commit;
+pub mod copy;
+pub mod delete;
+pub mod inplace;
+pub mod make;
+pub mod target;
+pub mod temp;
+pub mod write;
+
+use std::io;
+
+use crate::{
+    error::{Error, ExitCode},
+    flist::{Entry, Flags},
+    fs::Root,
+    log::{Log, LogCode},
+    meta::{
+        Names, Rules, Wanted,
+        apply::{Changed, How, Setter, Target},
+    },
+    options::Options,
+    sys::stat::Stat,
+};
+
+/// The destination as one role works on it: its tree, the rules, and the voice to complain with.
+#[derive(Clone, Copy)]
+pub struct Dest<'a> {
+    pub root: &'a Root,
+    pub names: &'a Names,
+    pub rules: &'a Rules,
+    pub options: &'a Options,
+    pub log: &'a Log,
+}
+
+impl<'a> Dest<'a> {
+    /// Gives what stands at `path` its attributes; `stat` is what it has now. C: rsync.c set_file_attrs
+    pub fn set_attrs(self, path: &[u8], wanted: &Wanted<'_>, stat: &Stat, how: How) -> Changed {
+        self.setter().set(Target::At(self.root, path), path, wanted, stat, how)
+    }
+
+    /// As [`Dest::set_attrs`] for what was made in this run; it is looked at first.
+    pub fn set_new_attrs(self, path: &[u8], wanted: &Wanted<'_>) -> Changed {
+        if self.rules.dry_run {
+            return Changed { mode: true, ..Changed::default() };
+        }
+        match self.root.stat(path) {
+            Ok(stat) => self.set_attrs(path, wanted, &stat, How { fresh: true, ..How::default() }),
+            Err(error) => {
+                self.failed("stat ", path, " failed", &error);
+                Changed::default()
+            }
+        }
+    }
+
+    fn setter(self) -> Setter<'a> {
+        Setter { rules: self.rules, names: self.names, log: self.log }
+    }
+
+    /// `rsync: [receiver] BEFORE"/full/path"AFTER: reason (errno)`, which makes the exit status 23.
+    fn failed(self, before: &str, path: &[u8], after: &str, error: &io::Error) {
+        self.log.syserr(LogCode::ErrorXfer, crate::bytes![before, self.names.full(path), after], error);
+    }
+
+    /// As [`Dest::failed`], where going on makes no sense.
+    #[track_caller]
+    fn fatal(self, code: LogCode, before: &str, path: &[u8], error: &io::Error) -> Error {
+        self.log.syserr(code, crate::bytes![before, self.names.full(path)], error);
+        Error::silent(ExitCode::FILE_IO)
+    }
+
+    /// The end of the run because received data could not be written; `path` is the final name.
+    #[track_caller]
+    pub fn write_failed(self, path: &[u8], error: &io::Error) -> Error {
+        self.fatal(LogCode::ErrorXfer, "write failed on ", path, error)
+    }
+}
+
+/// What an entry asks for.
+pub fn wanted(entry: Entry<'_>) -> Wanted<'_> {
+    Wanted {
+        mode: entry.mode(),
+        size: entry.size(),
+        mtime: entry.mtime(),
+        atime: entry.atime(),
+        uid: entry.uid(),
+        gid: (!entry.flags().has(Flags::SKIP_GROUP)).then(|| entry.gid()),
+        rdev: entry.rdev(),
+        link_target: entry.link_target(),
+        sum: entry.sum(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixture {
+    use std::{
+        os::unix::ffi::OsStrExt,
+        path::Path,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+    use crate::{
+        fs::Follow,
+        hash::Algorithm,
+        log::{Sink, Speaker},
+        options::{Info, Levels},
+        sys::users,
+    };
+
+    #[derive(Default)]
+    struct Ear(Mutex<Vec<u8>>);
+
+    impl Sink for Ear {
+        fn line(&self, _: LogCode, line: &[u8]) {
+            self.0.lock().unwrap().extend_from_slice(line);
+        }
+    }
+
+    /// A destination in a directory of its own, and everything said about it.
+    pub(crate) struct Fixture {
+        pub dir: tempfile::TempDir,
+        pub options: Options,
+        pub rules: Rules,
+        root: Root,
+        names: Names,
+        log: Log,
+        ear: Arc<Ear>,
+    }
+
+    impl Fixture {
+        /// With the rules of `-rltpgo`, on whatever file system temporary files go to.
+        pub(crate) fn new() -> Self {
+            Self::in_dir(tempfile::tempdir().unwrap(), |_| {})
+        }
+
+        pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
+            Self::in_dir(tempfile::tempdir().unwrap(), change)
+        }
+
+        pub(crate) fn in_dir(dir: tempfile::TempDir, change: impl FnOnce(&mut Options)) -> Self {
+            let mut options =
+                Options { perms: true, times: true, owner: true, group: true, links: true, ..Options::default() };
+            change(&mut options);
+            let mut levels = Levels::default();
+            levels.set_info(Info::Name, 1);
+            let ear = Arc::new(Ear::default());
+            let base = dir.path().as_os_str().as_bytes();
+            Self {
+                rules: Rules::new(&options, Algorithm::Md5, 0o022, users::effective_uid()),
+                root: Root::open(base, Follow::Never).unwrap(),
+                names: Names { base: base.to_vec(), module: None },
+                log: Log::new(levels, Arc::<Ear>::clone(&ear), Speaker::Receiver),
+                ear,
+                options,
+                dir,
+            }
+        }
+
+        pub(crate) fn dest(&self) -> Dest<'_> {
+            Dest { root: &self.root, names: &self.names, rules: &self.rules, options: &self.options, log: &self.log }
+        }
+
+        pub(crate) fn wanted(&self, mode: u32) -> Wanted<'static> {
+            let stat = self.root.stat(b".").unwrap();
+            Wanted {
+                mode,
+                size: 0,
+                mtime: (1_000_000_000, 123),
+                atime: None,
+                uid: stat.uid,
+                gid: Some(stat.gid),
+                rdev: (0, 0),
+                link_target: b"",
+                sum: None,
+            }
+        }
+
+        pub(crate) fn base(&self) -> &str {
+            self.path().to_str().unwrap()
+        }
+
+        pub(crate) fn path(&self) -> &Path {
+            self.dir.path()
+        }
+
+        /// The names at the top, sorted.
+        pub(crate) fn names(&self) -> Vec<String> {
+            let mut names: Vec<_> = std::fs::read_dir(self.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        }
+
+        /// All lines since the last call.
+        pub(crate) fn said(&self) -> String {
+            String::from_utf8(std::mem::take(&mut self.ear.0.lock().unwrap())).unwrap()
+        }
+    }
+}
