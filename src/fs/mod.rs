@@ -1,5 +1,6 @@
 //! Trees: directory handles that paths cannot leave.
 
+mod parents;
 pub mod root;
 pub mod scan;
 mod walk;

@@ -5,7 +5,6 @@
 //! is never followed unless the operation's name says so.
 
 use std::{
-    borrow::Cow,
     cell::{Cell, RefCell},
     ffi::CStr,
     fs::File,
@@ -19,7 +18,10 @@ use std::{
 
 use nix::errno::Errno;
 
-use super::walk::{self, Found, Last};
+use super::{
+    parents::{Parents, clean, split},
+    walk::{self, Found, Last},
+};
 use crate::sys::{
     at::{self, Time},
     stat::{self, Stat},
@@ -38,9 +40,6 @@ pub enum Follow {
     Always,
 }
 
-/// How many parent directories are kept open besides the root itself.
-const KEPT: usize = 6;
-
 /// A tree: an open directory and the rule about links below it.
 ///
 /// Paths are relative, components separated by `/`; empty and `.` components mean nothing, so `""` and `"."` are the
@@ -49,17 +48,10 @@ const KEPT: usize = 6;
 pub struct Root {
     dir: Arc<OwnedFd>,
     follow: Follow,
-    /// Most recently used first.
-    parents: RefCell<Vec<Parent>>,
+    parents: RefCell<Parents>,
     /// Raised when a directory vanishes under its name, so that clones forget their handles too.
     epoch: Arc<AtomicU32>,
     seen: Cell<u32>,
-}
-
-struct Parent {
-    /// As callers spell it, with plain names only.
-    path: Vec<u8>,
-    dir: Arc<OwnedFd>,
 }
 
 impl Root {
@@ -96,24 +88,23 @@ impl Root {
 
     /// The tree below an open directory (`O_PATH` will do).
     pub fn from_handle(dir: OwnedFd, follow: Follow) -> Self {
-        Self {
-            dir: Arc::new(dir),
-            follow,
-            parents: RefCell::new(Vec::with_capacity(KEPT)),
-            epoch: Arc::default(),
-            seen: Cell::new(0),
-        }
+        Self { dir: Arc::new(dir), follow, parents: RefCell::default(), epoch: Arc::default(), seen: Cell::new(0) }
     }
 
     /// The same tree for another thread: the same directory, its own kept parents.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self {
+        Ok(self.with_rule(self.follow))
+    }
+
+    /// The same directory under another rule.
+    pub fn with_rule(&self, follow: Follow) -> Self {
+        Self {
             dir: Arc::clone(&self.dir),
-            follow: self.follow,
-            parents: RefCell::new(Vec::with_capacity(KEPT)),
+            follow,
+            parents: RefCell::default(),
             epoch: Arc::clone(&self.epoch),
             seen: Cell::new(self.epoch.load(Ordering::Acquire)),
-        })
+        }
     }
 
     pub fn follow(&self) -> Follow {
@@ -197,8 +188,9 @@ impl Root {
         let opened = Arc::new(opened);
         let path = clean(rel)?;
         if !path.is_empty() {
-            self.forget(&path);
-            self.keep(path.into_owned(), Arc::clone(&opened));
+            let mut parents = self.parents.borrow_mut();
+            parents.forget(&path);
+            parents.keep(path.into_owned(), Arc::clone(&opened));
         }
         Ok(opened)
     }
@@ -240,7 +232,12 @@ impl Root {
     }
 
     pub fn unlink(&self, rel: &[u8]) -> io::Result<()> {
-        self.with(rel, at::unlink)
+        self.with(rel, at::unlink)?;
+        if self.follow != Follow::Never {
+            // It may have been a link by which a directory was reached.
+            self.invalidate(rel);
+        }
+        Ok(())
     }
 
     pub fn rmdir(&self, rel: &[u8]) -> io::Result<()> {
@@ -279,33 +276,52 @@ impl Root {
 
     /// The directory that holds `rel`, and the name in it (`.` for the root itself).
     pub fn parent<'a>(&self, rel: &'a [u8]) -> io::Result<(Arc<OwnedFd>, &'a [u8])> {
+        if rel.first() == Some(&b'/') {
+            return Err(Errno::EINVAL.into());
+        }
         let (mut dir, mut leaf) = split(rel);
-        if matches!(leaf, b"" | b"." | b"..") {
-            // Rare spellings: find the last component that names something.
-            loop {
-                match leaf {
-                    b".." => return Err(Errno::ELOOP.into()),
-                    b"" | b"." if dir.is_empty() => {
-                        return if rel.first() == Some(&b'/') {
-                            Err(Errno::EINVAL.into())
-                        } else {
-                            Ok((Arc::clone(&self.dir), b"."))
-                        };
-                    }
-                    b"" | b"." => (dir, leaf) = split(dir),
-                    _ => break,
-                }
+        // Rare spellings end in something that names nothing.
+        while matches!(leaf, b"" | b".") {
+            if dir.is_empty() {
+                return Ok((Arc::clone(&self.dir), b"."));
             }
+            (dir, leaf) = split(dir);
         }
-        if dir.is_empty() && rel.first() != Some(&b'/') {
-            return Ok((Arc::clone(&self.dir), leaf));
+        if leaf == b".." {
+            return Err(Errno::ELOOP.into());
         }
-        Ok((self.directory_as_spelt(dir, rel.first() == Some(&b'/'))?, leaf))
+        let dir = if dir.is_empty() { Arc::clone(&self.dir) } else { self.directory(dir)? };
+        Ok((dir, leaf))
     }
 
     /// A handle on the directory `rel`, for use with [`crate::sys::at`].
     pub fn directory(&self, rel: &[u8]) -> io::Result<Arc<OwnedFd>> {
-        self.directory_as_spelt(rel, rel.first() == Some(&b'/'))
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let mut parents = self.parents.borrow_mut();
+        if epoch != self.seen.get() {
+            parents.clear();
+            self.seen.set(epoch);
+        }
+        if let Some(kept) = parents.find(rel) {
+            return Ok(kept);
+        }
+        let path = clean(rel)?;
+        if path.is_empty() {
+            return Ok(Arc::clone(&self.dir));
+        }
+        if let Some(kept) = parents.find(&path) {
+            return Ok(kept);
+        }
+        let opened = match self.open_from_nearest(&parents, &path) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                parents.clear();
+                self.open_from_nearest(&parents, &path)
+            }
+            other => other,
+        };
+        let opened = Arc::new(opened?);
+        parents.keep(path.into_owned(), Arc::clone(&opened));
+        Ok(opened)
     }
 
     /// To be called when the directory `rel` was removed or moved: its handle and those below are forgotten, in
@@ -318,64 +334,15 @@ impl Root {
 
 // Finding and keeping parents.
 impl Root {
-    fn directory_as_spelt(&self, path: &[u8], absolute: bool) -> io::Result<Arc<OwnedFd>> {
-        if absolute {
-            return Err(Errno::EINVAL.into());
-        }
-        let epoch = self.epoch.load(Ordering::Acquire);
-        let mut parents = self.parents.borrow_mut();
-        if epoch != self.seen.get() {
-            parents.clear();
-            self.seen.set(epoch);
-        }
-        if let Some(at) = parents.iter().position(|parent| parent.path == path) {
-            return Ok(to_front(&mut parents, at));
-        }
-        let path = clean(path)?;
-        if path.is_empty() {
-            return Ok(Arc::clone(&self.dir));
-        }
-        if let Some(at) = parents.iter().position(|parent| parent.path == *path) {
-            return Ok(to_front(&mut parents, at));
-        }
-        let opened = match self.open_from_nearest(&parents, &path) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-                parents.clear();
-                self.open_from_nearest(&parents, &path)
-            }
-            other => other,
-        };
-        drop(parents);
-        let opened = Arc::new(opened?);
-        self.keep(path.into_owned(), Arc::clone(&opened));
-        Ok(opened)
-    }
-
-    fn open_from_nearest(&self, parents: &[Parent], path: &[u8]) -> io::Result<OwnedFd> {
-        let nearest = parents.iter().filter(|parent| is_below(path, &parent.path)).max_by_key(|p| p.path.len());
-        let (base, rest) = match nearest {
-            Some(parent) => (&parent.dir, path.get(parent.path.len() + 1..).unwrap_or_default()),
-            None => (&self.dir, path),
-        };
+    fn open_from_nearest(&self, parents: &Parents, path: &[u8]) -> io::Result<OwnedFd> {
+        let (base, rest) = parents.nearest(path).unwrap_or((&self.dir, path));
         walk::open_below(base.as_fd(), rest, self.dir.as_fd(), path, self.follow)
-    }
-
-    fn keep(&self, path: Vec<u8>, dir: Arc<OwnedFd>) {
-        let mut parents = self.parents.borrow_mut();
-        parents.truncate(KEPT - 1);
-        parents.insert(0, Parent { path, dir });
     }
 
     /// Drops the handles of `rel` and of what is below it; whether there were any.
     fn forget(&self, rel: &[u8]) -> bool {
         let mut parents = self.parents.borrow_mut();
-        if parents.is_empty() {
-            return false;
-        }
-        let Ok(path) = clean(rel) else { return false };
-        let before = parents.len();
-        parents.retain(|parent| parent.path != *path && !is_below(&parent.path, &path));
-        parents.len() != before
+        !parents.is_empty() && clean(rel).is_ok_and(|path| parents.forget(&path))
     }
 
     fn raise(&self) {
@@ -418,49 +385,6 @@ impl Root {
             other => other,
         }
     }
-}
-
-fn to_front(parents: &mut Vec<Parent>, at: usize) -> Arc<OwnedFd> {
-    let parent = parents.remove(at);
-    let dir = Arc::clone(&parent.dir);
-    parents.insert(0, parent);
-    dir
-}
-
-/// Whether `path` lies below the directory `dir`, both being plain.
-fn is_below(path: &[u8], dir: &[u8]) -> bool {
-    dir.is_empty() || (path.starts_with(dir) && path.get(dir.len()) == Some(&b'/'))
-}
-
-/// At the last slash: (what is before it, the last component).
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memrchr(b'/', path) {
-        Some(slash) => {
-            let (dir, leaf) = path.split_at(slash);
-            (dir, leaf.get(1..).unwrap_or_default())
-        }
-        None => (&[], path),
-    }
-}
-
-/// `path` with plain components only; `ELOOP` for `..`, `EINVAL` for an absolute path.
-fn clean(path: &[u8]) -> io::Result<Cow<'_, [u8]>> {
-    if path.first() == Some(&b'/') {
-        return Err(Errno::EINVAL.into());
-    }
-    let mut plain = true;
-    for component in path.split(|&byte| byte == b'/') {
-        match component {
-            b".." => return Err(Errno::ELOOP.into()),
-            b"" | b"." => plain = false,
-            _ => {}
-        }
-    }
-    if plain {
-        return Ok(Cow::Borrowed(path));
-    }
-    let kept = path.split(|&byte| byte == b'/').filter(|component| !matches!(*component, b"" | b"."));
-    Ok(Cow::Owned(kept.collect::<Vec<_>>().join(&b'/')))
 }
 
 /// Opens or creates a file by the path its operator gave, relative to the current directory if it is relative: a log

@@ -14,4 +14,5 @@ pub mod process;
 pub mod signal;
 pub mod simd;
 pub mod stat;
+pub mod term;
 pub mod users;
