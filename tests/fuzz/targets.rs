@@ -1,0 +1,267 @@
+//! What is done with arbitrary bytes: one function a decoder, used by the fuzzer and by the replay of its corpus.
+//!
+//! A new target is a function here, a line in `ALL`, and a file in `fuzz_targets/` with its entry in `Cargo.toml`.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use oc_rsync::{
+    error::Result,
+    options::{Delete, Dirs, Options},
+    proto::{
+        Side, args as proto_args, filters as proto_filters, handshake as proto_handshake,
+        item::Item,
+        ndx::Indexes,
+        stats::{DeleteStats, FinalStats},
+        sums::{SumHead, Sums, write_block},
+        token::{Token, TokenReader},
+    },
+    wire::{Message, Pulse, ReadHalf, Reader, Rules, Writer},
+};
+
+pub type Target = fn(&[u8]);
+
+pub const ALL: &[(&str, Target)] = &[
+    ("ints", ints),
+    ("frames", frames),
+    ("handshake", handshake),
+    ("indexes", indexes),
+    ("items", items),
+    ("sums", sums),
+    ("tokens", tokens),
+    ("args", args),
+    ("filters", filters),
+    ("stats", stats),
+];
+
+/// The bytes in pieces of one size, as a slow peer would send them.
+struct Pieces(VecDeque<Vec<u8>>);
+
+impl ReadHalf for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(mut piece) = self.0.pop_front() else { return Ok(0) };
+        let len = piece.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&piece[..len]);
+        if len < piece.len() {
+            self.0.push_front(piece.split_off(len));
+        }
+        Ok(len)
+    }
+
+    fn ready(&mut self) -> bool {
+        true
+    }
+
+    fn set_timeout(&mut self, _: Option<Duration>) {}
+}
+
+/// A leading byte that decides how the rest is read.
+fn settings(data: &[u8]) -> (u8, &[u8]) {
+    data.split_first().map_or((0, data), |(first, rest)| (*first, rest))
+}
+
+/// 27 to 32.
+fn version(setting: u8) -> u8 {
+    27 + setting % 6
+}
+
+fn written(write: impl FnOnce(&mut Writer) -> Result<()>) -> Vec<u8> {
+    let (mut writer, kept) = Writer::into_memory();
+    write(&mut writer).expect("memory takes all");
+    writer.flush().expect("memory takes all");
+    std::mem::take(&mut *kept.lock().expect("one thread"))
+}
+
+/// The integers: what was read is written and read again as the same.
+pub fn ints(data: &[u8]) {
+    let mut reader = Reader::over(data);
+    let mut step = || -> Result<()> {
+        match reader.byte()? % 8 {
+            0 => {
+                let value = reader.varint()?;
+                assert_eq!(Reader::over(written(|writer| writer.varint(value))).varint()?, value);
+            }
+            kind @ 1..=5 => {
+                let min = usize::from(kind) + 2;
+                let value = reader.varlong(min)?;
+                assert_eq!(Reader::over(written(|writer| writer.varlong(value, min))).varlong(min)?, value);
+            }
+            6 => {
+                let value = reader.longint()?;
+                assert_eq!(Reader::over(written(|writer| writer.longint(value))).longint()?, value);
+            }
+            _ => {
+                let value = reader.vstring(300)?;
+                assert_eq!(Reader::over(written(|writer| writer.vstring(&value))).vstring(300)?, value);
+            }
+        }
+        Ok(())
+    };
+    while step().is_ok() {}
+}
+
+/// The demultiplexer: data and messages are the same however the bytes arrive.
+pub fn frames(data: &[u8]) {
+    let (setting, data) = settings(data);
+    let rules = Rules {
+        peer_sends: setting & 1 != 0,
+        peer_serves: setting & 2 != 0,
+        local: setting & 4 != 0,
+        inc_recurse: setting & 8 != 0,
+    };
+    let read = |size: usize| {
+        let half = Pieces(data.chunks(size).map(<[u8]>::to_vec).collect());
+        let mut reader = Reader::new(Box::new(half), Pulse::default(), "sender");
+        let messages = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&messages);
+        let handler = move |message: Message<'_>| {
+            into.lock().expect("one thread").push(format!("{message:?}"));
+            Ok(())
+        };
+        reader.multiplex(rules, Box::new(handler));
+        let mut got = Vec::new();
+        let end = loop {
+            match reader.take(1000) {
+                Ok(piece) => got.extend_from_slice(piece),
+                Err(error) => break error.code,
+            }
+        };
+        let messages = std::mem::take(&mut *messages.lock().expect("one thread"));
+        (got, messages, end)
+    };
+    let whole = read(1 << 20);
+    assert_eq!(whole, read(1 + usize::from(setting >> 4)));
+    assert!(whole.0.len() <= data.len());
+}
+
+/// The handshake, from either end and with options that matter to it.
+pub fn handshake(data: &[u8]) {
+    let (setting, data) = settings(data);
+    let (info_len, data) = settings(data);
+    let (client_info, data) = data.split_at(data.len().min(usize::from(info_len % 16)));
+    let side = Side { server: setting & 1 != 0, sends: setting & 2 != 0, local: setting & 4 != 0 };
+    let options = Options {
+        dirs: if setting & 8 != 0 { Dirs::Recurse } else { Dirs::Skip },
+        delete: if setting & 16 != 0 { Delete::After } else { Delete::Never },
+        allow_inc_recurse: true,
+        client_info: client_info.to_vec(),
+        checksum_list: (setting & 32 != 0).then(|| b"xxh3 md5 none".to_vec()),
+        checksum_choice: (setting & 64 != 0).then(|| b"auto,sha1".to_vec()),
+        ..Options::default()
+    };
+    let (mut writer, _kept) = Writer::into_memory();
+    let mut reader = Reader::over(data);
+    let Ok(protocol) = proto_handshake::agree(&mut reader, &mut writer, side, &options, &mut |_, _, _| {}) else {
+        return;
+    };
+    assert!((27..=32).contains(&protocol.version));
+    assert!(!protocol.compat.inc_recurse || proto_handshake::may_recurse_incrementally(side, &options));
+    let ignore = Box::new(|_: Message<'_>| Ok(()));
+    proto_handshake::multiplex(&mut reader, &mut writer, &protocol, side, ignore).expect("memory takes all");
+    while reader.take(1000).is_ok() {}
+}
+
+/// File indexes: a sequence is written and read again as the same.
+pub fn indexes(data: &[u8]) {
+    let (setting, data) = settings(data);
+    let read = |bytes: &[u8]| {
+        let mut reader = Reader::over(bytes);
+        let mut indexes = Indexes::new(version(setting));
+        std::iter::from_fn(|| indexes.read(&mut reader).ok()).collect::<Vec<_>>()
+    };
+    let all = read(data);
+    let again = written(|writer| {
+        let mut indexes = Indexes::new(version(setting));
+        all.iter().try_for_each(|&index| indexes.write(writer, index))
+    });
+    assert_eq!(read(&again), all);
+}
+
+/// Requests.
+pub fn items(data: &[u8]) {
+    let (setting, data) = settings(data);
+    let version = version(setting).max(29);
+    let mut reader = Reader::over(data);
+    while let Ok(item) = Item::read(&mut reader, version) {
+        let again = written(|writer| item.write(writer, version));
+        assert_eq!(Item::read(&mut Reader::over(again), version).ok(), Some(item));
+    }
+}
+
+/// The sums of a basis.
+pub fn sums(data: &[u8]) {
+    let (setting, data) = settings(data);
+    let sum_len = if setting & 64 != 0 { 16 } else { 1 + usize::from(setting & 31) };
+    let mut reader = Reader::over(data);
+    let read = |reader: &mut Reader| {
+        let head = SumHead::read(reader, version(setting), sum_len)?;
+        let limit = if setting & 128 != 0 { u64::MAX } else { 1 << 20 };
+        Sums::read(reader, head, limit)
+    };
+    while let Ok(sums) = read(&mut reader) {
+        let SumHead { count, block_len, sum_len, .. } = sums.head;
+        assert_eq!(sums.weak.len(), count as usize);
+        assert!(sums.head.file_len() <= u64::from(count) * u64::from(block_len));
+        let again = written(|writer| {
+            sums.head.write(writer)?;
+            (0..count).zip(&sums.weak).try_for_each(|(block, &weak)| {
+                assert!(sums.head.len_of(block) <= block_len);
+                write_block(writer, weak, sums.strong(block), sum_len)
+            })
+        });
+        assert_eq!(read(&mut Reader::over(again)).ok(), Some(sums));
+    }
+}
+
+/// A file's tokens.
+pub fn tokens(data: &[u8]) {
+    let (setting, data) = settings(data);
+    let mut reader = Reader::over(data);
+    let mut tokens = TokenReader::new(setting & 1 != 0);
+    let mut literal = 0;
+    loop {
+        match tokens.next(&mut reader) {
+            Ok(Token::Literal(piece)) => {
+                assert!(!piece.is_empty());
+                literal += piece.len();
+            }
+            Ok(Token::Match(block)) => assert!(block < i32::MAX.cast_unsigned()),
+            Ok(Token::HandedOver(_)) => assert_eq!(setting & 1, 1),
+            Ok(Token::End) => {}
+            Err(_) => break,
+        }
+    }
+    assert!(literal <= data.len());
+}
+
+/// Secluded arguments.
+pub fn args(data: &[u8]) {
+    let Ok(args) = proto_args::receive(&mut Reader::over(data)) else { return };
+    let again = written(|writer| proto_args::send(writer, &args));
+    assert_eq!(proto_args::receive(&mut Reader::over(again)).ok(), Some(args));
+}
+
+/// Filter rules.
+pub fn filters(data: &[u8]) {
+    let Ok(rules) = proto_filters::receive(&mut Reader::over(data)) else { return };
+    let again = written(|writer| proto_filters::send(writer, &rules));
+    assert!(data.starts_with(&again));
+}
+
+/// Statistics.
+pub fn stats(data: &[u8]) {
+    let (setting, data) = settings(data);
+    let version = version(setting);
+    if let Ok(stats) = FinalStats::read(&mut Reader::over(data), version) {
+        let again = written(|writer| stats.write(writer, version));
+        assert_eq!(FinalStats::read(&mut Reader::over(again), version).ok(), Some(stats));
+    }
+    if let Ok(stats) = DeleteStats::read(&mut Reader::over(data)) {
+        let again = written(|writer| stats.write(writer));
+        assert_eq!(DeleteStats::read(&mut Reader::over(again)).ok(), Some(stats));
+    }
+}
