@@ -147,6 +147,14 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_removed_meanwhile_is_at_its_end() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = File::open(temp.path()).unwrap();
+        drop(temp);
+        assert!(names(&mut Scan::default(), &dir).is_empty());
+    }
+
+    #[test]
     fn what_is_no_directory_is_an_error() {
         let file = tempfile::tempfile().unwrap();
         assert_eq!(Scan::default().next(&file).unwrap_err().raw_os_error(), Some(libc::ENOTDIR));

@@ -101,12 +101,16 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
 }
 
 /// Fills `buffer` with entries of an open directory in the kernel's form (`struct linux_dirent64`); returns how many
-/// bytes, 0 at the end.
+/// bytes, 0 at the end. A directory removed meanwhile is at its end.
 pub fn directory_entries(dir: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the buffer is writable and its length is given.
     let filled =
         unsafe { libc::syscall(libc::SYS_getdents64, dir.as_fd().as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) };
-    usize::try_from(filled).map_err(|_| io::Error::last_os_error())
+    match usize::try_from(filled) {
+        Ok(filled) => Ok(filled),
+        Err(_) if Errno::last() == Errno::ENOENT => Ok(0),
+        Err(_) => Err(io::Error::last_os_error()),
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ static BELL: AtomicI32 = AtomicI32::new(-1);
 static PROGRESS: AtomicBool = AtomicBool::new(false);
 
 /// From now on INT, TERM and HUP are noted and fire `wake`, VTALRM is noted for [`progress_wanted`], PIPE is ignored
-/// (writes fail instead). System calls that are waiting return `EINTR`.
+/// (writes fail instead). System calls that are waiting return `EINTR`. Should whoever started us have blocked these
+/// signals, they are let through in this thread and those it starts.
 ///
 /// The bell is kept open for the rest of the process, since a handler may ring it at any time.
 pub fn install(wake: &Wake) -> io::Result<()> {
@@ -26,7 +27,9 @@ pub fn install(wake: &Wake) -> io::Result<()> {
         set(signal, SigHandler::Handler(on_interrupt))?;
     }
     set(Signal::SIGVTALRM, SigHandler::Handler(on_progress))?;
-    set(Signal::SIGPIPE, SigHandler::SigIgn)
+    set(Signal::SIGPIPE, SigHandler::SigIgn)?;
+    let noted = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGVTALRM];
+    Ok(noted.into_iter().collect::<SigSet>().thread_unblock()?)
 }
 
 /// The signal that asked us to stop, if one did.
@@ -84,6 +87,7 @@ mod tests {
     #[ignore = "run by the test above"]
     fn in_own_process() {
         let wake = Wake::new().unwrap();
+        SigSet::all().thread_block().unwrap();
         install(&wake).unwrap();
         assert!(!progress_wanted());
         nix::sys::signal::raise(Signal::SIGVTALRM).unwrap();
