@@ -1,0 +1,143 @@
+//! Taking from a program's output what must differ between two runs, and nothing else.
+
+use std::path::Path;
+
+/// Replaces the names of the runs' own directories, byte counts, speeds and source positions. Lines are sorted unless
+/// their order counts.
+pub fn blur(text: &[u8], site: &Path, ordered: bool) -> Vec<String> {
+    let text = String::from_utf8_lossy(text);
+    let site = format!("{}/", site.display());
+    let mut lines: Vec<String> = text
+        .split_inclusive('\n')
+        .map(|line| {
+            let line = without_site(line, &site);
+            let line = without_traffic(&line);
+            let line = without_list_times(&line);
+            let line = without_progress_clock(&line);
+            let line = without_heap(&line);
+            without_position(&line)
+        })
+        .collect();
+    if !ordered {
+        lines.sort();
+    }
+    lines
+}
+
+/// `SITE/r00/` and `SITE/o00/` are the same place.
+fn without_site(line: &str, site: &str) -> String {
+    let mut parts = line.split(site);
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let run = part.len() > 3 && part.is_char_boundary(3) && part.as_bytes().get(3) == Some(&b'/');
+        out.push_str("@/");
+        out.push_str(if run { &part[4..] } else { part });
+    }
+    out
+}
+
+/// `sent N bytes  received N bytes  N bytes/sec`, the ratio that follows from it, and the totals of `--stats`.
+fn without_traffic(line: &str) -> String {
+    if line.starts_with("sent ") && line.ends_with(" bytes/sec\n") {
+        return "sent @ bytes  received @ bytes  @ bytes/sec\n".into();
+    }
+    if let Some((size, rest)) = line.split_once("  speedup is ") {
+        let note = rest.find(" (").map_or("\n", |at| &rest[at..]);
+        return format!("{size}  speedup is @{note}");
+    }
+    for title in ["Total bytes sent: ", "Total bytes received: ", "File list size: "] {
+        if line.starts_with(title) {
+            return format!("{title}@\n");
+        }
+    }
+    line.to_string()
+}
+
+/// Times in `--stats`; the reference leaves both lines out when the list took less than a millisecond.
+fn without_list_times(line: &str) -> String {
+    if line.starts_with("File list generation time: ") || line.starts_with("File list transfer time: ") {
+        String::new()
+    } else {
+        line.to_string()
+    }
+}
+
+/// `rsync[123] (sender) heap statistics:` and the numbers below it (`--info=stats3`).
+fn without_heap(line: &str) -> String {
+    let described =
+        [" from sbrk)", " not in use)", "fastbin blocks)", " from mmap)", "(always 0)", "(bytes ", " chunk)"];
+    match line.split_once("] (") {
+        Some((head, tail)) if head.starts_with("rsync[") && tail.ends_with("heap statistics:\n") => {
+            return format!("rsync[@] ({tail}");
+        }
+        _ => {}
+    }
+    let (title, rest) = line.split_once(':').unwrap_or(("", line));
+    let value = rest.split_once("   (");
+    match value {
+        Some((_, note))
+            if title.starts_with("  ") && described.iter().any(|word| format!("({note}").contains(word)) =>
+        {
+            format!("{title}: @ ({note}")
+        }
+        _ => line.to_string(),
+    }
+}
+
+/// Rate and time in `\r   1,234  50%    1.23MB/s    0:00:01 (xfr#1, to-chk=0/1)`.
+fn without_progress_clock(line: &str) -> String {
+    let blurred = |part: &str| -> Option<String> {
+        let (done, rest) = part.split_once("% ")?;
+        let at = rest.find("B/s ")?;
+        let counts = rest[at..].find(" (").map_or("", |paren| &rest[at + paren..]);
+        let end = if counts.is_empty() && rest.ends_with('\n') { "\n" } else { counts };
+        Some(format!("{done}% @{end}"))
+    };
+    if !line.contains("B/s ") {
+        return line.to_string();
+    }
+    line.split('\r').map(|part| blurred(part).unwrap_or_else(|| part.to_string())).collect::<Vec<_>>().join("\r")
+}
+
+/// `at main.c(123) [sender=3.5.0]`: the position is each program's own.
+fn without_position(line: &str) -> String {
+    let parts = line.split_once(") at ").and_then(|(head, rest)| Some((head, rest.split_once(") [")?.1)));
+    match parts {
+        Some((head, tail)) if head.contains("(code ") => format!("{head}) at @ [{tail}"),
+        _ => line.to_string(),
+    }
+}
+
+/// The first lines that differ, and what is missing or too much.
+pub fn line_difference(reference: &[String], ours: &[String]) -> Option<String> {
+    let reference: Vec<&String> = reference.iter().filter(|line| !line.is_empty()).collect();
+    let ours: Vec<&String> = ours.iter().filter(|line| !line.is_empty()).collect();
+    if reference == ours {
+        return None;
+    }
+    let same = reference.iter().zip(&ours).take_while(|(theirs, mine)| theirs == mine).count();
+    let excerpt = |mark: &str, lines: &[&String]| -> String {
+        let rest = &lines[same.min(lines.len())..];
+        let mut text: String = rest.iter().take(6).map(|line| format!("    {mark} {line:?}\n")).collect();
+        if rest.len() > 6 {
+            text.push_str(&format!("    {mark} … {} lines in all\n", lines.len()));
+        }
+        if rest.is_empty() {
+            text.push_str(&format!("    {mark} (nothing more)\n"));
+        }
+        text
+    };
+    let context = same.checked_sub(1).map_or(String::new(), |at| format!("      after {:?}\n", reference[at]));
+    Some(format!("{context}{}{}", excerpt("reference", &reference), excerpt("ours     ", &ours)))
+}
+
+/// The byte counts of the closing lines, where there are any.
+pub fn traffic(stdout: &[u8]) -> Option<(u64, u64)> {
+    let text = String::from_utf8_lossy(stdout);
+    let line = text.lines().rfind(|line| line.starts_with("sent ") && line.ends_with(" bytes/sec"))?;
+    let mut numbers = line.split("  ").take(2).map(|part| {
+        let digits: String = part.chars().filter(char::is_ascii_digit).collect();
+        digits.parse::<u64>().ok()
+    });
+    Some((numbers.next()??, numbers.next()??))
+}

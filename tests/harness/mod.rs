@@ -1,0 +1,326 @@
+//! The one harness for the command line: a case runs with the reference and with ours, and everything a user could
+//! notice is compared.
+//!
+//! `check` is the whole interface for most tests: it takes a case, the way the bytes travel and the programs at the
+//! two ends, and returns the differences as text.
+#![allow(dead_code)] // each test program uses its own part
+
+pub mod blur;
+pub mod process;
+pub mod programs;
+pub mod ssh;
+pub mod tree;
+pub mod zoo;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
+
+use process::Outcome;
+pub use programs::{Ends, Program, skip};
+use tree::Tree;
+
+/// How the bytes travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    Local,
+    /// Through a script that stands in for ssh.
+    PipePush,
+    PipePull,
+    /// Through a real sshd.
+    SshPush,
+    SshPull,
+}
+
+/// How exactly the byte counts of the closing lines must agree. They depend on how the bytes were framed, and there
+/// the reference differs from itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Traffic {
+    /// But for the heads of a few frames: 40 bytes.
+    Framing,
+    /// Within a fiftieth and 300 bytes.
+    Close,
+    Any,
+}
+
+impl Traffic {
+    fn agrees(self, reference: u64, ours: u64) -> bool {
+        reference.abs_diff(ours)
+            <= match self {
+                Self::Framing => 40,
+                Self::Close => 300 + reference / 50,
+                Self::Any => u64::MAX,
+            }
+    }
+}
+
+/// One command line and what it runs on.
+#[derive(Clone)]
+pub struct Case {
+    pub name: &'static str,
+    args: Vec<String>,
+    sources: Vec<String>,
+    destination: String,
+    /// Makes the source tree in a directory.
+    source: fn(&Path),
+    /// Makes what the destination holds before; the second path is the source tree.
+    before: fn(&Path, &Path),
+    /// Added for the server only.
+    server_args: Vec<String>,
+    traffic: Traffic,
+    ordered: bool,
+    atimes: bool,
+    sparse: bool,
+    stdin: Vec<u8>,
+}
+
+impl Case {
+    /// A case over the zoo, from `src/` into an empty destination.
+    pub fn new(name: &'static str, args: &str) -> Self {
+        Self {
+            name,
+            args: args.split_whitespace().map(String::from).collect(),
+            sources: vec!["src/".into()],
+            destination: "dst/".into(),
+            source: zoo::zoo,
+            before: |_, _| {},
+            server_args: Vec::new(),
+            traffic: Traffic::Close,
+            ordered: true,
+            atimes: false,
+            sparse: false,
+            stdin: Vec::new(),
+        }
+    }
+
+    /// An argument that holds blanks.
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// What to copy, relative to the sandbox: the source tree is `src`.
+    pub fn from(mut self, sources: &[&str]) -> Self {
+        self.sources = sources.iter().map(|source| (*source).into()).collect();
+        self
+    }
+
+    /// Where to; empty for none.
+    pub fn to(mut self, destination: &str) -> Self {
+        self.destination = destination.into();
+        self
+    }
+
+    pub fn tree(mut self, source: fn(&Path)) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// What the destination holds before: called with it and the source tree.
+    pub fn before(mut self, before: fn(&Path, &Path)) -> Self {
+        self.before = before;
+        self
+    }
+
+    pub fn server_args(mut self, args: &str) -> Self {
+        self.server_args = args.split_whitespace().map(String::from).collect();
+        self
+    }
+
+    pub fn traffic(mut self, traffic: Traffic) -> Self {
+        self.traffic = traffic;
+        self
+    }
+
+    /// The reference itself prints these lines in varying order: two of its processes speak.
+    pub fn unordered(mut self) -> Self {
+        self.ordered = false;
+        self
+    }
+
+    pub fn atimes(mut self) -> Self {
+        self.atimes = true;
+        self
+    }
+
+    /// The disk space of files must agree as well.
+    pub fn sparse(mut self) -> Self {
+        self.sparse = true;
+        self
+    }
+
+    pub fn stdin(mut self, bytes: &[u8]) -> Self {
+        self.stdin = bytes.to_vec();
+        self
+    }
+}
+
+/// What one run left and said.
+pub struct Run {
+    pub outcome: Outcome,
+    pub tree: Tree,
+}
+
+/// A directory for one case: `src`, and one sandbox per run that sees it as `src`.
+struct Site {
+    dir: tempfile::TempDir,
+    case: Case,
+    /// Taken when the trees are ready: later times are the run's own.
+    ready: SystemTime,
+}
+
+impl Site {
+    fn new(case: &Case) -> Self {
+        let dir = tempfile::Builder::new().prefix("oc-rsync-").tempdir().expect("temporary directory");
+        let source = dir.path().join("src");
+        fs::create_dir(&source).expect("source directory");
+        (case.source)(&source);
+        let ready = SystemTime::now();
+        Self { dir, case: case.clone(), ready }
+    }
+
+    /// `box` is the run's name, always of the same length: path lengths must not differ between runs.
+    fn run(&self, name: &str, way: Way, ends: Ends) -> Run {
+        assert_eq!(name.len(), 3);
+        let sandbox = self.dir.path().join(name);
+        let destination = sandbox.join("dst");
+        fs::create_dir_all(&destination).expect("destination directory");
+        std::os::unix::fs::symlink("../src", sandbox.join("src")).expect("link to the source");
+        (self.case.before)(&destination, &self.dir.path().join("src"));
+        tree::settle(&destination);
+        if self.case.atimes {
+            zoo::restore_atimes(&self.dir.path().join("src"));
+        }
+        let outcome = process::run(&sandbox, &ends.client.path(), &self.argv(way, ends, &sandbox), &self.case.stdin);
+        let tree = Tree::read(&destination, self.ready, self.case.atimes);
+        Run { outcome, tree }
+    }
+
+    fn argv(&self, way: Way, ends: Ends, sandbox: &Path) -> Vec<String> {
+        let case = &self.case;
+        let mut argv = case.args.clone();
+        let server = [&[ends.server.path().display().to_string()], &case.server_args[..]].concat().join(" ");
+        match way {
+            Way::Local => {}
+            Way::PipePush | Way::PipePull => argv.extend(["-e".into(), stand_in().display().to_string()]),
+            Way::SshPush | Way::SshPull => {
+                let config = ssh::config().expect("checked before").display();
+                argv.extend(["-e".into(), format!("ssh -F {config}")]);
+            }
+        }
+        if way != Way::Local {
+            argv.push(format!("--rsync-path={server}"));
+        }
+        let base = match way {
+            Way::SshPush | Way::SshPull => format!("{}/", sandbox.display()),
+            _ => String::new(),
+        };
+        let remote = |path: &String| format!("far:{base}{path}");
+        match way {
+            Way::PipePull | Way::SshPull => argv.extend(case.sources.iter().map(remote)),
+            _ => argv.extend(case.sources.iter().cloned()),
+        }
+        if !case.destination.is_empty() {
+            argv.push(match way {
+                Way::PipePush | Way::SshPush => remote(&case.destination),
+                _ => case.destination.clone(),
+            });
+        }
+        argv
+    }
+}
+
+/// A script that takes ssh's arguments and runs the command here.
+pub fn stand_in() -> &'static Path {
+    static SCRIPT: OnceLock<PathBuf> = OnceLock::new();
+    SCRIPT.get_or_init(|| {
+        process::script(
+            "far.sh",
+            "while :; do case \"$1\" in -l) shift 2;; -*) shift;; *) break;; esac; done\nshift\nexec sh -c \"$*\"\n",
+        )
+    })
+}
+
+/// Runs a case with each pair of programs and compares it with the reference's own run.
+///
+/// Returns a text for each difference; `None` in place of all if a program or the way is missing (said on stderr and
+/// counted as skipped).
+pub fn check(case: &Case, way: Way, all_ends: &[Ends]) -> Option<Vec<String>> {
+    if matches!(way, Way::SshPush | Way::SshPull)
+        && let Err(reason) = ssh::config()
+    {
+        skip(&format!("{} ({way:?})", case.name), reason);
+        return None;
+    }
+    let site = Site::new(case);
+    let mut baselines: Vec<(Ends, Arc<Run>)> = Vec::new();
+    let mut differences = Vec::new();
+    for (number, &ends) in all_ends.iter().enumerate() {
+        let plain = ends.without_ours();
+        if let Some(missing) = [plain.client, plain.server, ends.client].into_iter().find_map(Program::missing) {
+            skip(&format!("{} ({way:?}, {ends:?})", case.name), &missing);
+            continue;
+        }
+        let known = baselines.iter().find(|(ends, _)| *ends == plain).map(|(_, run)| run.clone());
+        let reference = known.unwrap_or_else(|| {
+            let run = Arc::new(site.run(&format!("r{number:02}"), way, plain));
+            baselines.push((plain, run.clone()));
+            run
+        });
+        let ours = site.run(&format!("o{number:02}"), way, ends);
+        for difference in compare(case, site.dir.path(), &reference, &ours) {
+            differences.push(format!("{} · {way:?} · {ends:?}\n{difference}", case.name));
+        }
+    }
+    Some(differences)
+}
+
+/// Runs every case over every way and pair; fails with all differences at once.
+pub fn check_all(cases: &[Case], ways: &[Way], ends: &[Ends]) {
+    let mut differences = Vec::new();
+    for case in cases {
+        for &way in ways {
+            differences.extend(check(case, way, ends).unwrap_or_default());
+        }
+    }
+    assert!(differences.is_empty(), "{} differences:\n\n{}", differences.len(), differences.join("\n\n"));
+}
+
+/// What differs between two runs of a case, as text.
+fn compare(case: &Case, site: &Path, reference: &Run, ours: &Run) -> Vec<String> {
+    let mut differences = Vec::new();
+    if reference.outcome.status != ours.outcome.status {
+        differences.push(format!(
+            "  status: reference {:?}, ours {:?}\n{}",
+            reference.outcome.status,
+            ours.outcome.status,
+            indent(&ours.outcome.stderr)
+        ));
+    }
+    let blur = |text: &[u8]| blur::blur(text, site, case.ordered);
+    for (stream, theirs, mine) in [
+        ("stdout", &reference.outcome.stdout, &ours.outcome.stdout),
+        ("stderr", &reference.outcome.stderr, &ours.outcome.stderr),
+    ] {
+        if let Some(text) = blur::line_difference(&blur(theirs), &blur(mine)) {
+            differences.push(format!("  {stream}:\n{text}"));
+        }
+    }
+    let (theirs, mine) = (blur::traffic(&reference.outcome.stdout), blur::traffic(&ours.outcome.stdout));
+    let agrees = match (theirs, mine) {
+        (Some(theirs), Some(mine)) => case.traffic.agrees(theirs.0, mine.0) && case.traffic.agrees(theirs.1, mine.1),
+        _ => theirs.is_none() == mine.is_none(),
+    };
+    if !agrees {
+        differences.push(format!("  sent, received: reference {theirs:?}, ours {mine:?}"));
+    }
+    differences.extend(reference.tree.differences(&ours.tree, case.sparse));
+    differences
+}
+
+fn indent(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).lines().map(|line| format!("    {line}\n")).collect()
+}
