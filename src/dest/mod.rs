@@ -9,7 +9,7 @@ pub mod target;
 pub mod temp;
 pub mod write;
 
-use std::io;
+use std::{io, os::fd::AsFd};
 
 use crate::{
     error::{Error, ExitCode},
@@ -21,7 +21,10 @@ use crate::{
         apply::{Changed, How, Setter, Target},
     },
     options::Options,
-    sys::stat::Stat,
+    sys::{
+        at::with_name,
+        stat::{Stat, stat_at},
+    },
 };
 
 /// The destination as one role works on it: its tree, the rules, and the voice to complain with.
@@ -35,6 +38,18 @@ pub struct Dest<'a> {
 }
 
 impl<'a> Dest<'a> {
+    /// What stands at `path`; with `through_links` (`--keep-dirlinks`, for a directory) a link to a directory counts as
+    /// one, even if it leads where the tree's rule will let nobody go: it stays, and what would go through it fails.
+    /// C: flist.c link_stat
+    pub fn look(self, path: &[u8], through_links: bool) -> io::Result<Stat> {
+        let stat = self.root.stat(path)?;
+        if !through_links || !stat.is_symlink() {
+            return Ok(stat);
+        }
+        let (dir, leaf) = self.root.parent(path)?;
+        Ok(with_name(leaf, |leaf| stat_at(dir.as_fd(), leaf)).ok().filter(Stat::is_dir).unwrap_or(stat))
+    }
+
     /// Gives what stands at `path` its attributes; `stat` is what it has now. C: rsync.c set_file_attrs
     pub fn set_attrs(self, path: &[u8], wanted: &Wanted<'_>, stat: &Stat, how: How) -> Changed {
         self.setter().set(Target::At(self.root, path), path, wanted, stat, how)
@@ -199,5 +214,25 @@ pub(crate) mod fixture {
         pub(crate) fn said(&self) -> String {
             String::from_utf8(std::mem::take(&mut self.ear.0.lock().unwrap())).unwrap()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::fixture::Fixture;
+
+    #[test]
+    fn a_link_to_a_directory_may_count_as_one() {
+        let fixture = Fixture::new();
+        std::fs::create_dir(fixture.path().join("d")).unwrap();
+        for (name, target) in [("in", "d"), ("out", "/"), ("none", "missing"), ("null", "/dev/null")] {
+            symlink(target, fixture.path().join(name)).unwrap();
+        }
+        let is_dir = |name: &[u8], through| fixture.dest().look(name, through).unwrap().is_dir();
+        assert!(is_dir(b"in", true) && is_dir(b"out", true) && is_dir(b"d", true));
+        assert!(!is_dir(b"in", false) && !is_dir(b"none", true) && !is_dir(b"null", true));
+        assert!(fixture.dest().look(b"missing", true).is_err());
     }
 }

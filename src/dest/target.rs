@@ -184,11 +184,11 @@ impl Entry<'_> {
         }
     }
 
-    /// The rule for links inside the destination.
+    /// The rule for links inside the destination: where one may stand for a directory, it must not lead outside.
     fn below(&self) -> Follow {
         match (self.options.insecure_links, self.options.keep_dirlinks || !self.options.implied_dirs) {
             (true, _) => Follow::Always,
-            (_, true) => Follow::Trusted,
+            (_, true) => Follow::Inside,
             (_, false) => Follow::Never,
         }
     }

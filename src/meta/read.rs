@@ -4,33 +4,9 @@ use super::{Kind, MODE_BITS, Rules, Wanted};
 use crate::{
     fs::Root,
     hash::{FileSum, Sum},
+    proto::item::Flags,
     sys::stat::Stat,
 };
-
-/// The bits of an item, as they travel on the wire. C: ITEM_*
-mod item {
-    pub const REPORT_ATIME: u32 = 1 << 0;
-    pub const REPORT_SIZE: u32 = 1 << 2;
-    pub const REPORT_TIME: u32 = 1 << 3;
-    pub const REPORT_PERMS: u32 = 1 << 4;
-    pub const REPORT_OWNER: u32 = 1 << 5;
-    pub const REPORT_GROUP: u32 = 1 << 6;
-    pub const XNAME_FOLLOWS: u32 = 1 << 12;
-    pub const IS_NEW: u32 = 1 << 13;
-    pub const LOCAL_CHANGE: u32 = 1 << 14;
-    pub const TRANSFER: u32 = 1 << 15;
-}
-
-/// Which part of an itemized change the caller already knows.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Known {
-    /// Bits to start from (`TRANSFER`, `LOCAL_CHANGE`, `REPORT_CHANGE` …).
-    pub bits: u32,
-    /// The item carries a name that is not empty (a hard link's target, a fuzzy basis).
-    pub named: bool,
-    /// The data was found elsewhere in the destination, so a time that is not kept has not changed. C: ITEM_MATCHED
-    pub matched: bool,
-}
 
 impl Rules {
     fn mtime_differs(&self, wanted: &Wanted<'_>, stat: &Stat) -> bool {
@@ -84,37 +60,36 @@ impl Rules {
             && wanted.mtime.0.saturating_sub(stat.mtime.0) < i64::from(self.modify_window)
     }
 
-    /// The item bits to report for an entry; `existing` is what stood there before. C: generator.c itemize
-    ///
-    /// The result fits the 16 bits of the wire.
-    pub fn item_bits(&self, wanted: &Wanted<'_>, existing: Option<&Stat>, known: Known) -> u32 {
+    /// The flags to report for an entry, beginning with those the caller knows; `existing` is what stood there before,
+    /// `named` whether a name that is not empty goes with the item. The result fits the 16 bits of the wire.
+    /// C: generator.c itemize
+    pub fn item_flags(&self, wanted: &Wanted<'_>, existing: Option<&Stat>, known: Flags, named: bool) -> Flags {
+        let mut flags = known;
         let Some(stat) = existing else {
-            return (known.bits | item::IS_NEW) & 0xffff;
+            flags |= Flags::IS_NEW;
+            return Flags(flags.0 & 0xffff);
         };
         let kind = wanted.kind();
-        let mut bits = known.bits;
-        if kind == Kind::Regular && wanted.size != stat.size {
-            bits |= item::REPORT_SIZE;
-        }
         let new_time = if self.keeps_time(kind) {
             self.mtime_differs(wanted, stat)
         } else {
-            bits & (item::TRANSFER | item::LOCAL_CHANGE) != 0
-                && !known.matched
-                && (bits & item::XNAME_FOLLOWS == 0 || known.named)
+            known.any(Flags::TRANSFER | Flags::LOCAL_CHANGE)
+                && !known.any(Flags::MATCHED)
+                && (!known.any(Flags::XNAME_FOLLOWS) || named)
         };
-        for (differs, bit) in [
-            (new_time, item::REPORT_TIME),
-            (!matches!(kind, Kind::Directory | Kind::Symlink) && self.atime_differs(wanted, stat), item::REPORT_ATIME),
-            (kind != Kind::Symlink && self.perms_differ(wanted, stat), item::REPORT_PERMS),
-            (self.owner_differs(wanted, stat), item::REPORT_OWNER),
-            (self.group_differs(wanted, stat), item::REPORT_GROUP),
+        for (differs, flag) in [
+            (kind == Kind::Regular && wanted.size != stat.size, Flags::REPORT_SIZE),
+            (new_time, Flags::REPORT_TIME),
+            (!matches!(kind, Kind::Directory | Kind::Symlink) && self.atime_differs(wanted, stat), Flags::REPORT_ATIME),
+            (kind != Kind::Symlink && self.perms_differ(wanted, stat), Flags::REPORT_PERMS),
+            (self.owner_differs(wanted, stat), Flags::REPORT_OWNER),
+            (self.group_differs(wanted, stat), Flags::REPORT_GROUP),
         ] {
             if differs {
-                bits |= bit;
+                flags |= flag;
             }
         }
-        bits & 0xffff
+        Flags(flags.0 & 0xffff)
     }
 
     /// Whether the content need not be sent: same data as far as the options ask. The types must be equal already.
@@ -157,55 +132,58 @@ mod tests {
         Stat { mode, mtime: (1_000_000_000, 7), ..Stat::default() }
     }
 
+    fn reported(rules: &Rules, wanted: &Wanted<'_>, stat: &Stat) -> Flags {
+        rules.item_flags(wanted, Some(stat), Flags::default(), false)
+    }
+
     #[test]
     fn nothing_differs_where_all_is_the_same() {
         let rules = archive_rules();
         for mode in [0o100644, 0o040755, 0o120777, 0o010600] {
             assert!(rules.attrs_unchanged(&wanted(mode), &matching(mode)), "{mode:o}");
-            assert_eq!(rules.item_bits(&wanted(mode), Some(&matching(mode)), Known::default()), 0, "{mode:o}");
+            assert_eq!(reported(&rules, &wanted(mode), &matching(mode)), Flags(0), "{mode:o}");
         }
     }
 
     #[test]
-    fn each_difference_has_its_bit() {
+    fn each_difference_has_its_flag() {
         let rules = Rules { atimes: true, ..archive_rules() };
         let same = Stat { atime: (9, 0), ..matching(0o100644) };
         let file = Wanted { atime: Some(9), ..wanted(0o100644) };
-        for (stat, bit) in [
-            (Stat { size: 1, ..same }, item::REPORT_SIZE),
-            (Stat { mtime: (5, 0), ..same }, item::REPORT_TIME),
-            (Stat { atime: (8, 0), ..same }, item::REPORT_ATIME),
-            (Stat { mode: 0o100600, ..same }, item::REPORT_PERMS),
-            (Stat { uid: 7, ..same }, item::REPORT_OWNER),
-            (Stat { gid: 7, ..same }, item::REPORT_GROUP),
+        for (stat, flag) in [
+            (Stat { size: 1, ..same }, Flags::REPORT_SIZE),
+            (Stat { mtime: (5, 0), ..same }, Flags::REPORT_TIME),
+            (Stat { atime: (8, 0), ..same }, Flags::REPORT_ATIME),
+            (Stat { mode: 0o100600, ..same }, Flags::REPORT_PERMS),
+            (Stat { uid: 7, ..same }, Flags::REPORT_OWNER),
+            (Stat { gid: 7, ..same }, Flags::REPORT_GROUP),
         ] {
-            assert_eq!(rules.item_bits(&file, Some(&stat), Known::default()), bit);
+            assert_eq!(reported(&rules, &file, &stat), flag);
         }
         let all = Stat { uid: 7, gid: 7, mode: 0o100600, ..same };
         let user = Rules { privileged: false, ..archive_rules() };
-        assert_eq!(user.item_bits(&file, Some(&all), Known::default()), item::REPORT_PERMS | item::REPORT_GROUP);
-        let skipped = Wanted { gid: None, ..file };
-        assert_eq!(user.item_bits(&skipped, Some(&all), Known::default()), item::REPORT_PERMS);
+        assert_eq!(reported(&user, &file, &all), Flags::REPORT_PERMS | Flags::REPORT_GROUP);
+        assert_eq!(reported(&user, &Wanted { gid: None, ..file }, &all), Flags::REPORT_PERMS);
     }
 
     #[test]
     fn what_is_new_reports_nothing_else() {
-        let known = Known { bits: item::LOCAL_CHANGE | 1 << 1, ..Known::default() };
-        let bits = archive_rules().item_bits(&wanted(0o120777), None, known);
-        assert_eq!(bits, item::LOCAL_CHANGE | 1 << 1 | item::IS_NEW);
+        let known = Flags::LOCAL_CHANGE | Flags::REPORT_CHANGE;
+        let flags = archive_rules().item_flags(&wanted(0o120777), None, known, false);
+        assert_eq!(flags, known | Flags::IS_NEW);
     }
 
     #[test]
     fn a_time_not_kept_is_reported_with_a_transfer_only() {
         let rules = Rules { times: false, ..archive_rules() };
         let (file, stat) = (wanted(0o100644), matching(0o100644));
-        let with = |known| rules.item_bits(&file, Some(&stat), known) & item::REPORT_TIME != 0;
-        assert!(with(Known { bits: item::TRANSFER, ..Known::default() }));
-        assert!(!with(Known::default()));
-        assert!(!with(Known { bits: item::TRANSFER, matched: true, ..Known::default() }));
-        let linked = Known { bits: item::LOCAL_CHANGE | item::XNAME_FOLLOWS, ..Known::default() };
-        assert!(!with(linked));
-        assert!(with(Known { named: true, ..linked }));
+        let with = |known, named| rules.item_flags(&file, Some(&stat), known, named).any(Flags::REPORT_TIME);
+        assert!(with(Flags::TRANSFER, false));
+        assert!(!with(Flags::default(), false));
+        assert!(!with(Flags::TRANSFER | Flags::MATCHED, false));
+        let linked = Flags::LOCAL_CHANGE | Flags::XNAME_FOLLOWS;
+        assert!(!with(linked, false));
+        assert!(with(linked, true));
     }
 
     #[test]
@@ -213,9 +191,9 @@ mod tests {
         let rules = Rules { omit_dir_times: true, omit_link_times: true, ..archive_rules() };
         let old = Stat { mtime: (1, 0), ..matching(0o120777) };
         assert!(rules.attrs_unchanged(&wanted(0o120777), &old));
-        assert_eq!(rules.item_bits(&wanted(0o120777), Some(&old), Known::default()), 0);
+        assert_eq!(reported(&rules, &wanted(0o120777), &old), Flags(0));
         let old_dir = Stat { mode: 0o040755, ..old };
-        assert_eq!(rules.item_bits(&wanted(0o040755), Some(&old_dir), Known::default()), 0);
+        assert_eq!(reported(&rules, &wanted(0o040755), &old_dir), Flags(0));
     }
 
     #[test]
