@@ -202,7 +202,7 @@ fn settle_compression(typed: &mut Typed, env: Env) -> Result<()> {
             return Err(Error::new(ExitCode::UNSUPPORTED, bytes!["unknown compress name: ", name]));
         };
         options.compress = compress;
-        options.compress_choice = (compress != Compress::No).then_some(name);
+        options.compress_choice = Some(if compress == Compress::No { b"none".to_vec() } else { name });
     }
     if options.compress == Compress::No && options.compress_level.is_some() {
         options.compress = Compress::Auto;

@@ -18,7 +18,8 @@ use super::{
     Mode, Options,
     check::{self, Env},
     flags::{Act, DAEMON_FLAGS, FLAGS, Flag, Since, Special},
-    help, popt,
+    help,
+    popt::{self, Line},
     typed::{DAEMON_ASSISTANCE, Done, Stop, Typed, integer, wrong},
 };
 use crate::{
@@ -45,7 +46,7 @@ impl Secluded {
     /// Reads the words that came over the wire, the program's name not among them.
     pub fn read(mut self, words: &[Vec<u8>], env: Env) -> Result<Wish> {
         self.0.secluded_read = true;
-        finish(*self.0, words, env).map_err(|error| error.by("server"))
+        finish(*self.0, words, env)
     }
 
     pub fn options(&self) -> &Options {
@@ -58,21 +59,32 @@ pub fn read(words: &[Vec<u8>], env: Env) -> Result<Wish> {
     if words.is_empty() {
         return Err(help::usage_error().by("client"));
     }
+    finish(begin(env), words, env)
+}
+
+/// Nothing typed yet, but the environment may have set what options then change.
+fn begin(env: Env) -> Typed {
     let mut typed = Typed::new();
-    if typed.secluded != Some(true) {
-        typed.options.iconv = env("RSYNC_ICONV").filter(|spec| !spec.is_empty());
-    }
+    typed.options.iconv = env("RSYNC_ICONV").filter(|spec| !spec.is_empty());
     typed.options.rsh_env = env("RSYNC_RSH");
-    let server = words.iter().any(|word| word == b"--server");
-    finish(typed, words, env).map_err(|error| error.by(if server { "server" } else { "client" }))
+    typed
 }
 
 fn finish(mut typed: Typed, words: &[Vec<u8>], env: Env) -> Result<Wish> {
     match take_words(&mut typed, words, env) {
         Ok(()) => {}
         Err(Stop::Print(text)) => return Ok(print(&typed, text)),
-        Err(Stop::Failed(error)) => return Err(error),
+        Err(Stop::Failed(error)) => return Err(error.by(speaker(&typed))),
     }
+    let speaker = speaker(&typed);
+    make_wish(typed, words, env).map_err(|error| error.by(speaker))
+}
+
+fn speaker(typed: &Typed) -> &'static str {
+    if typed.server { "server" } else { "client" }
+}
+
+fn make_wish(mut typed: Typed, words: &[Vec<u8>], env: Env) -> Result<Wish> {
     if typed.daemon {
         typed.options.mode = Mode::Daemon;
         return Err(check::unsupported(&DAEMON_FLAGS[0]));
@@ -112,6 +124,19 @@ pub fn options_from<S: AsRef<OsStr>>(words: &[S]) -> Result<Options> {
     }
 }
 
+/// Reads a client's words, also where they ask for what this build cannot do yet: only to see what they mean.
+#[doc(hidden)]
+pub fn meaning_of(words: &[Vec<u8>], env: Env) -> Result<Options> {
+    let mut typed = begin(env);
+    match take_words(&mut typed, words, env) {
+        Ok(()) => {}
+        Err(Stop::Print(_)) => return Err(Error::silent(ExitCode::OK)),
+        Err(Stop::Failed(error)) => return Err(error),
+    }
+    check::conclude(&mut typed, env)?;
+    Ok(typed.options)
+}
+
 /// One option as typed.
 struct Event {
     flag: &'static Flag,
@@ -121,19 +146,23 @@ struct Event {
 
 fn take_words(typed: &mut Typed, words: &[Vec<u8>], env: Env) -> Done {
     let aliases = if typed.server { Vec::new() } else { read_aliases(env) };
-    let expanded = popt::expand(FLAGS, &aliases, words);
     let posix = env("POSIXLY_CORRECT").is_some() || env("POSIX_ME_HARDER").is_some();
-    let expanded = if posix { end_options_at_first_path(FLAGS, expanded) } else { expanded };
-    match Pass::over(FLAGS, &expanded).replay(typed)? {
+    let pass = |table, mut line: Line| {
+        if posix {
+            line.end_options_at_first_path(table);
+        }
+        Pass::over(table, line, words)
+    };
+    match pass(FLAGS, popt::expand(FLAGS, &aliases, words)).replay(typed)? {
         Ending::Done => Ok(()),
         Ending::ServerMet => {
             // Without aliases, and once more from the start: what stood before --server counts twice.
             typed.server = true;
-            Pass::over(FLAGS, words).replay(typed).map(|_| ())
+            pass(FLAGS, Line::plain(words)).replay(typed).map(|_| ())
         }
         Ending::DaemonMet => {
             typed.args.clear();
-            Pass::over(DAEMON_FLAGS, words).replay_as_daemon(typed)
+            pass(DAEMON_FLAGS, Line::plain(words)).replay_as_daemon(typed)
         }
     }
 }
@@ -147,7 +176,8 @@ enum Ending {
 /// One reading of the words by one table.
 struct Pass<'a> {
     table: &'static [Flag],
-    words: &'a [Vec<u8>],
+    line: Line,
+    typed_words: &'a [Vec<u8>],
     events: Vec<Event>,
     paths: Vec<Vec<u8>>,
     /// What stops the reader after these events.
@@ -155,20 +185,26 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn over(table: &'static [Flag], words: &'a [Vec<u8>]) -> Self {
-        if let Some((events, paths)) = split(table, words) {
-            return Self { table, words, events, paths, stumble: None };
+    fn over(table: &'static [Flag], line: Line, typed_words: &'a [Vec<u8>]) -> Self {
+        let mut pass = Self { table, line, typed_words, events: Vec::new(), paths: Vec::new(), stumble: None };
+        if let Some((events, paths)) = split(table, &pass.line.words) {
+            (pass.events, pass.paths) = (events, paths);
+        } else if let Some(stumble) = popt::stumble(table, &pass.line.words) {
+            let mut good = pass.line.words.clone();
+            good.truncate(stumble.before + 1);
+            match good.last_mut() {
+                Some(bad) if stumble.good > 0 => bad.truncate(stumble.good),
+                _ => good.truncate(stumble.before),
+            }
+            pass.events = split(table, &good).map(|(events, _)| events).unwrap_or_default();
+            pass.stumble = Some((pass.shown(stumble.before), stumble.why));
         }
-        let Some(stumble) = popt::stumble(table, words) else {
-            return Self { table, words, events: Vec::new(), paths: Vec::new(), stumble: None };
-        };
-        let bad = words.get(stumble.before).cloned().unwrap_or_default();
-        let mut good = words[..stumble.before].to_vec();
-        if stumble.good > 0 {
-            good.push(bad[..stumble.good].to_vec());
-        }
-        let (events, paths) = split(table, &good).unwrap_or_default();
-        Self { table, words, events, paths, stumble: Some((bad, stumble.why)) }
+        pass
+    }
+
+    /// The word typed that a complaint about this one shows.
+    fn shown(&self, at: usize) -> Vec<u8> {
+        self.line.origin(at).and_then(|at| self.typed_words.get(at)).cloned().unwrap_or_default()
     }
 
     fn replay(mut self, typed: &mut Typed) -> Result<Ending, Stop> {
@@ -213,7 +249,8 @@ impl<'a> Pass<'a> {
     fn number(&self, event: &Event, at: usize) -> Result<(), (Vec<u8>, &'static str)> {
         match integer(&event.value) {
             Err(why) if event.on => {
-                Err((popt::word_of_option(self.table, self.words, at).unwrap_or_else(|| event.value.clone()), why))
+                let word = popt::word_of_option(self.table, &self.line.words, at);
+                Err((word.map_or_else(|| event.value.clone(), |at| self.shown(at)), why))
             }
             _ => Ok(()),
         }
@@ -330,14 +367,6 @@ fn command(table: &'static [Flag]) -> &'static Command {
 fn plain(id: &'static str, takes_value: bool) -> Arg {
     let arg = Arg::new(id).action(ArgAction::Append).value_parser(value_parser!(OsString));
     if takes_value { arg.num_args(1).allow_hyphen_values(true) } else { arg.num_args(0).default_missing_value("") }
-}
-
-/// What POSIXLY_CORRECT asks for: nothing after a path is an option.
-fn end_options_at_first_path(table: &'static [Flag], mut words: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    if let Some(at) = popt::first_path(table, &words) {
-        words.insert(at, b"--".to_vec());
-    }
-    words
 }
 
 /// The aliases of the system and of the user. C: poptconfig.c poptReadDefaultConfig

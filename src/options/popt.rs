@@ -84,44 +84,117 @@ fn split_words(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(words)
 }
 
-/// The line with every alias replaced by its words. Of several aliases of one name the last counts.
-pub fn expand(table: &'static [Flag], aliases: &[Alias], words: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    if aliases.is_empty() {
-        return words.to_vec();
+/// A line as the option reader sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    pub words: Vec<Vec<u8>>,
+    /// For each word, the position in the line typed that the reader had come to.
+    origins: Vec<usize>,
+}
+
+impl Line {
+    /// A line without aliases.
+    pub fn plain(words: &[Vec<u8>]) -> Self {
+        Self { words: words.to_vec(), origins: (0..words.len()).collect() }
     }
-    let mut expansion = Expansion { table, aliases, stack: vec![(words.to_vec(), 0, None)], done: Vec::new() };
-    while let Some(word) = expansion.next() {
-        expansion.take(word);
+
+    /// The position in the line typed that a word comes from.
+    pub fn origin(&self, at: usize) -> Option<usize> {
+        self.origins.get(at).copied()
+    }
+
+    /// Makes every word from the first path on a path, as POSIXLY_CORRECT wants it.
+    pub fn end_options_at_first_path(&mut self, table: &'static [Flag]) {
+        if let Some(at) = first_path(table, &self.words) {
+            self.words.insert(at, b"--".to_vec());
+            self.origins.insert(at, self.origins.get(at).copied().unwrap_or(0));
+        }
+    }
+}
+
+/// The line with every alias replaced by its words. Of several aliases of one name the last counts; `--daemon` and
+/// `--server` always mean themselves.
+pub fn expand(table: &'static [Flag], aliases: &[Alias], words: &[Vec<u8>]) -> Line {
+    if aliases.is_empty() {
+        return Line::plain(words);
+    }
+    let typed = Frame { words: words.to_vec(), at: 0, letters: Vec::new(), alias: None };
+    let done = Line { words: Vec::new(), origins: Vec::new() };
+    let mut expansion = Expansion { table, aliases, stack: vec![typed], done };
+    while let Some(step) = expansion.next() {
+        match step {
+            Step::Word(word) => expansion.take(word),
+            Step::Letters(letters) => expansion.take_letters(&letters),
+        }
     }
     expansion.done
+}
+
+/// Words being read.
+struct Frame {
+    words: Vec<Vec<u8>>,
+    at: usize,
+    /// What is left of a bundle in which an alias was met.
+    letters: Vec<u8>,
+    /// The alias whose words these are.
+    alias: Option<usize>,
+}
+
+enum Step {
+    Word(Vec<u8>),
+    Letters(Vec<u8>),
 }
 
 struct Expansion<'a> {
     table: &'static [Flag],
     aliases: &'a [Alias],
-    /// Words being read, the position in them, and the alias whose words they are.
-    stack: Vec<(Vec<Vec<u8>>, usize, Option<usize>)>,
-    done: Vec<Vec<u8>>,
+    stack: Vec<Frame>,
+    done: Line,
 }
 
 impl Expansion<'_> {
-    fn next(&mut self) -> Option<Vec<u8>> {
-        while let Some((words, at, _)) = self.stack.last_mut() {
-            if let Some(word) = words.get(*at) {
-                *at += 1;
-                return Some(word.clone());
+    fn next(&mut self) -> Option<Step> {
+        while let Some(frame) = self.stack.last_mut() {
+            if !frame.letters.is_empty() {
+                return Some(Step::Letters(std::mem::take(&mut frame.letters)));
             }
-            self.stack.pop();
+            if let Some(word) = frame.words.get(frame.at) {
+                frame.at += 1;
+                return Some(Step::Word(word.clone()));
+            }
+            self.leave()?;
         }
         None
+    }
+
+    /// The next whole word, for an option that wants a value.
+    fn next_word(&mut self) -> Option<Vec<u8>> {
+        while let Some(frame) = self.stack.last_mut() {
+            if let Some(word) = frame.words.get(frame.at) {
+                frame.at += 1;
+                return Some(word.clone());
+            }
+            self.leave()?;
+        }
+        None
+    }
+
+    /// Goes back to the words around an alias; `None`: these were those typed.
+    fn leave(&mut self) -> Option<()> {
+        (self.stack.len() > 1).then(|| drop(self.stack.pop()))
+    }
+
+    fn emit(&mut self, word: Vec<u8>) {
+        self.done.words.push(word);
+        self.done.origins.push(self.stack.first().map_or(0, |typed| typed.at.saturating_sub(1)));
     }
 
     fn take(&mut self, word: Vec<u8>) {
         match &word[..] {
             b"--" => {
-                self.done.push(word);
-                while let Some(rest) = self.next() {
-                    self.done.push(rest);
+                self.emit(word);
+                while let Some(rest) = self.next_word() {
+                    self.emit(rest);
                 }
             }
             [b'-', b'-', option @ ..] => {
@@ -134,58 +207,56 @@ impl Expansion<'_> {
                 let wants_next = value.is_none() && flag.is_some_and(|(flag, _)| flag.takes_value());
                 self.pass(word, wants_next);
             }
-            [b'-', letters @ ..] if !letters.is_empty() => self.take_letters(letters.to_vec()),
-            _ => self.done.push(word),
+            [b'-', letters @ ..] if !letters.is_empty() => self.take_letters(letters),
+            _ => self.emit(word),
         }
     }
 
-    /// A bundle is passed on letter by letter once an alias is met in it.
-    fn take_letters(&mut self, letters: Vec<u8>) {
+    /// A bundle is passed on in parts where an alias is met in it.
+    fn take_letters(&mut self, letters: &[u8]) {
         for (at, &letter) in letters.iter().enumerate() {
             if let Some(alias) = self.find(&Name::Short(letter)) {
-                let rest = &letters[at + 1..];
                 if at > 0 {
-                    self.done.push([b"-", &letters[..at]].concat());
+                    self.emit([b"-", &letters[..at]].concat());
                 }
-                if !rest.is_empty() {
-                    let rest = [b"-", rest].concat();
-                    let guard = self.stack.last().and_then(|(.., guard)| *guard);
-                    self.stack.push((vec![rest], 0, guard));
+                if let Some(frame) = self.stack.last_mut() {
+                    frame.letters = letters[at + 1..].to_vec();
                 }
                 return self.enter(alias, None);
             }
             if flags::by_short(self.table, letter).is_some_and(Flag::takes_value) {
                 let wants_next = at + 1 == letters.len();
-                return self.pass([b"-", &letters[..]].concat(), wants_next);
+                return self.pass([b"-", letters].concat(), wants_next);
             }
         }
-        self.done.push([b"-", &letters[..]].concat());
+        self.emit([b"-", letters].concat());
     }
 
     fn pass(&mut self, word: Vec<u8>, with_next: bool) {
-        self.done.push(word);
-        if with_next {
-            let value = self.next();
-            self.done.extend(value);
+        self.emit(word);
+        if with_next && let Some(value) = self.next_word() {
+            self.emit(value);
         }
     }
 
     /// An alias does not stand for itself inside its own words.
     fn find(&self, name: &Name) -> Option<usize> {
-        let current = self.stack.last().and_then(|(.., current)| *current);
-        if current.is_some_and(|current| self.aliases[current].name == *name) {
+        let within = self.stack.last().and_then(|frame| frame.alias);
+        let is_within = within.and_then(|alias| self.aliases.get(alias)).is_some_and(|alias| alias.name == *name);
+        let fixed = matches!(name, Name::Long(name) if name == b"daemon" || name == b"server");
+        if is_within || fixed {
             return None;
         }
         self.aliases.iter().rposition(|alias| alias.name == *name)
     }
 
-    fn enter(&mut self, alias: usize, value: Option<&[u8]>) {
-        if self.stack.len() > DEEPEST {
+    fn enter(&mut self, at: usize, value: Option<&[u8]>) {
+        let Some(alias) = self.aliases.get(at).filter(|_| self.stack.len() <= DEEPEST) else {
             return; // an alias too deep is passed over in silence
-        }
-        let mut words = self.aliases[alias].words.clone();
+        };
+        let mut words = alias.words.clone();
         words.extend(value.map(<[u8]>::to_vec));
-        self.stack.push((words, 0, Some(alias)));
+        self.stack.push(Frame { words, at: 0, letters: Vec::new(), alias: Some(at) });
     }
 }
 
@@ -243,8 +314,8 @@ pub fn stumble(table: &'static [Flag], words: &[Vec<u8>]) -> Option<Stumble> {
     None
 }
 
-/// The word that the reader has in hand when it has read so many options: the one with the last option's value.
-pub fn word_of_option(table: &'static [Flag], words: &[Vec<u8>], option: usize) -> Option<Vec<u8>> {
+/// The position of the word that the reader has in hand at the n-th option: that of its value, if it takes one.
+pub fn word_of_option(table: &'static [Flag], words: &[Vec<u8>], option: usize) -> Option<usize> {
     let mut seen = 0;
     let mut at = 0;
     while let Some(word) = words.get(at) {
@@ -253,7 +324,7 @@ pub fn word_of_option(table: &'static [Flag], words: &[Vec<u8>], option: usize) 
         }
         let (options, wants_next) = read_word(table, word);
         if seen + options > option {
-            return if wants_next { words.get(at + 1).cloned() } else { Some(word.clone()) };
+            return Some(at + usize::from(wants_next));
         }
         seen += options;
         at += 1 + usize::from(wants_next);
@@ -281,7 +352,7 @@ fn read_word(table: &'static [Flag], word: &[u8]) -> (usize, bool) {
 }
 
 /// The position of the first word that is no option and no option's value.
-pub fn first_path(table: &'static [Flag], words: &[Vec<u8>]) -> Option<usize> {
+fn first_path(table: &'static [Flag], words: &[Vec<u8>]) -> Option<usize> {
     let mut at = 0;
     while let Some(word) = words.get(at) {
         if word == b"--" {
@@ -305,8 +376,8 @@ mod tests {
 
     fn expanded(config: &str, line: &str) -> String {
         let aliases = aliases_in(config.as_bytes());
-        let words = expand(flags::FLAGS, &aliases, &words(line));
-        String::from_utf8(words.join(&b' ')).unwrap()
+        let line = expand(flags::FLAGS, &aliases, &words(line));
+        String::from_utf8(line.words.join(&b' ')).unwrap()
     }
 
     #[test]
@@ -328,7 +399,7 @@ mod tests {
         let config = "rsync alias --sync -a --delete\nrsync alias -Z --rsh\nrsync alias -v -vv\n";
         assert_eq!(expanded(config, "--sync a b"), "-a --delete a b");
         assert_eq!(expanded(config, "--sync=x"), "-a --delete x");
-        assert_eq!(expanded(config, "-aZn ssh b"), "-a --rsh -n ssh b");
+        assert_eq!(expanded(config, "-aZn ssh b"), "-a --rsh ssh -n b");
         assert_eq!(expanded(config, "-v"), "-vv");
         assert_eq!(expanded(config, "-e --sync -- -v"), "-e --sync -- -v");
     }
@@ -354,10 +425,7 @@ mod tests {
     #[test]
     fn the_word_in_hand() {
         let line = words("-av x --timeout 1y -Bz");
-        let word = |n| word_of_option(flags::FLAGS, &line, n).map(|word| String::from_utf8(word).unwrap());
-        assert_eq!(word(1).as_deref(), Some("-av"));
-        assert_eq!(word(2).as_deref(), Some("1y"));
-        assert_eq!(word(3).as_deref(), Some("-Bz"));
-        assert_eq!(word(4), None);
+        let word = |n| word_of_option(flags::FLAGS, &line, n);
+        assert_eq!([word(1), word(2), word(3), word(4)], [Some(0), Some(3), Some(4), None]);
     }
 }

@@ -32,8 +32,9 @@ impl HostSpec {
     pub fn parse(arg: &[u8]) -> Option<Self> {
         const URL: &[u8] = b"rsync://";
         if arg.len() >= URL.len() && arg[..URL.len()].eq_ignore_ascii_case(URL) {
-            if let Some((host, rest)) = host_part(&arg[URL.len()..], true) {
-                return Self::of_url(host, rest);
+            let url = host_part(&arg[URL.len()..], true).and_then(|(host, rest)| Self::of_url(host, rest));
+            if url.is_some() {
+                return url;
             }
         }
         let (host, rest) = host_part(arg, false)?;
@@ -278,6 +279,7 @@ mod tests {
         assert_eq!(spec("RSYNC://host/mod"), some("host", Port::Daemon, "mod"));
         assert_eq!(spec("rsync://host:8730/mod"), some("host", Port::DaemonAt(8730), "mod"));
         assert_eq!(spec("rsync://[::1]:8730/mod"), some("::1", Port::DaemonAt(8730), "mod"));
+        assert_eq!(spec("rsync://host:x/mod"), some("rsync", Port::Shell, "//host:x/mod"));
         assert_eq!(spec("rsync://host"), some("host", Port::Daemon, ""));
     }
 

@@ -128,6 +128,9 @@ impl SizeRule {
             }
             _ => return Err(SizeError::Invalid),
         };
+        if number.is_empty() && is_negative(text) {
+            return Err(SizeError::TooLarge); // so the reference calls it
+        }
         let size = self.scale(number, base.pow(power))?;
         let size = match rest {
             [] => size,
@@ -170,6 +173,12 @@ impl SizeRule {
         }
         line
     }
+}
+
+/// Whether a text begins with a negative number other than 0.
+fn is_negative(text: &[u8]) -> bool {
+    text.strip_prefix(b"-")
+        .is_some_and(|rest| rest[..number_len(rest)].iter().any(|digit| (b'1'..=b'9').contains(digit)))
 }
 
 /// Length of the leading digits, with at most one point among or after them.
@@ -253,10 +262,10 @@ mod tests {
 
     #[test]
     fn wrong_sizes_are_refused() {
-        for text in ["x", "1x", "1kx", "-1", "+1", "1kb+2", "1 k", "1e3", "0x10", "1..5", "1k+1x", "1kibb"] {
+        for text in ["x", "1x", "1kx", "-", "-0", "+1", "1kb+2", "1 k", "1e3", "0x10", "1..5", "1k+1x", "1kibb"] {
             assert_eq!(BYTES.parse(text.as_bytes()), Err(SizeError::Invalid), "{text}");
         }
-        for text in ["8388608t", "99999999999999999999", "0-1", "8192p"] {
+        for text in ["8388608t", "99999999999999999999", "0-1", "8192p", "-1", "-5k"] {
             assert_eq!(BYTES.parse(text.as_bytes()), Err(SizeError::TooLarge), "{text}");
         }
     }

@@ -419,11 +419,11 @@ pub static FLAGS: &[Flag] = &[
     wire("trust-sender").switch(set!(trust_sender)).help(&[("", "trust the remote sender's file list")]),
     far("copy-as").text("USER[:GROUP]", keep!(copy_as)).later()
         .help(&[("", "specify user & optional group for the copy")]),
-    wire("address").text("ADDRESS", keep!(address)).later()
+    wire("address").text("ADDRESS", keep!(address))
         .help(&[("", "bind address for outgoing socket to daemon")]),
-    wire("port").number("PORT", |t, v| t.options.port = v.unwrap_or(0) as u16).later()
+    wire("port").number("PORT", |t, v| t.options.port = v.unwrap_or(0) as u16)
         .help(&[("", "specify double-colon alternate port number")]),
-    wire("sockopts").text("OPTIONS", keep!(sockopts)).later().help(&[("", "specify custom TCP options")]),
+    wire("sockopts").text("OPTIONS", keep!(sockopts)).help(&[("", "specify custom TCP options")]),
     far("blocking-io").off(&["no-blocking-io"]).switch(|t, on| t.options.blocking_io = Some(on))
         .help(&[("", "use blocking I/O for the remote shell")]),
     voice("outbuf").text("N|L|B", |t, v| { t.outbuf = v.map(<[u8]>::to_vec); Ok(()) })
@@ -448,9 +448,9 @@ pub static FLAGS: &[Flag] = &[
         .help(&[("", "log what we're doing to the specified FILE")]),
     voice("log-file-format").text("FMT", keep!(log_file_format)).later()
         .help(&[("", "log updates using the specified FMT")]),
-    wire("password-file").text("FILE", keep!(password_file)).later()
+    wire("password-file").text("FILE", keep!(password_file))
         .help(&[("", "read daemon-access password from FILE")]),
-    wire("early-input").text("FILE", keep!(early_input)).later()
+    wire("early-input").text("FILE", keep!(early_input))
         .help(&[("", "use FILE for daemon's early exec input")]),
     voice("list-only").switch(set!(list_only_given)).words(|f| f.say(f.o.list_only_given, "--list-only"))
         .help(&[("", "list the files instead of copying them")]),
