@@ -178,29 +178,38 @@ pub struct FdWriter {
     port: Port,
     wake: Wake,
     timeout: Option<Duration>,
+    /// The last write did not take everything: the next one would find no room, so it waits first.
+    full: bool,
 }
 
 impl FdWriter {
     pub fn new(port: Port, wake: &Wake) -> Self {
-        Self { port, wake: wake.clone(), timeout: None }
+        Self { port, wake: wake.clone(), timeout: None, full: false }
     }
 }
 
 impl WriteHalf for FdWriter {
     /// A fired wake is seen only when the call would wait: a run that is being stopped may still tell the peer.
     fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        if buffers.iter().all(|buffer| buffer.is_empty()) {
+        let wanted: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        if wanted == 0 {
             return Ok(0);
         }
         let mut deadline_set = None;
         loop {
+            if self.full {
+                let deadline = *deadline_set.get_or_insert_with(|| deadline(self.timeout));
+                wait(&self.port, Interest::Write, &self.wake, deadline)?;
+                self.full = false;
+            }
             match self.port.write(buffers) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let deadline = *deadline_set.get_or_insert_with(|| deadline(self.timeout));
-                    wait(&self.port, Interest::Write, &self.wake, deadline)?;
+                Ok(written) => {
+                    self.full = written < wanted;
+                    return Ok(written);
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.full = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => return done,
+                Err(error) => return Err(error),
             }
         }
     }
