@@ -370,7 +370,8 @@ fn lists_are_those_of_the_reference() {
         &[&absolute],
         &["."],
     ];
-    let all_letters = ["logDtpr", "logDtprR", "logDtprc", "rt", "logDtprL", "logDtprk", "dlt", "lt", "logDtprxU", "dRl"];
+    let all_letters =
+        ["logDtpr", "logDtprR", "logDtprc", "rt", "logDtprL", "logDtprk", "dlt", "lt", "logDtprxU", "dRl"];
     for version in [27, 28, 29, 30, 31, 32] {
         for inc_recurse in [false, true] {
             if inc_recurse && version < 30 {

@@ -284,6 +284,7 @@ impl Walker {
             self.examiner.log.say(LogCode::Info, bytes!["skipping directory ", name]);
             return Ok(());
         }
+        self.trust(source, name, &stat);
         if self.plan.relative && self.plan.inc_recurse {
             if let Some(slash) = memchr::memchr(b'/', &name[1..]).map(|at| at + 1) {
                 let kind = if stat.mode == 0 { NameKind::Missing } else { argument.kind };
@@ -314,6 +315,17 @@ impl Walker {
                 self.examiner.fail(bytes!["change_dir ", name, " failed"], &error);
                 None
             }
+        }
+    }
+
+    /// The user's own path to a name is good, also where it leads over links.
+    fn trust(&mut self, source: u32, name: &[u8], stat: &Stat) {
+        let (dir, _, slash) = split_path(name);
+        if slash && !dir.is_empty() {
+            self.sources.trust(source, dir);
+        }
+        if stat.is_dir() && name != b"." {
+            self.sources.trust(source, name);
         }
     }
 
@@ -478,7 +490,8 @@ impl Walker {
     fn read_directory(&mut self, segment: &mut Segment, source: u32, path: &[u8], flags: Flags) -> Result<()> {
         let Self { sources, examiner, scan, name, .. } = self;
         let Some(tree) = sources.get(source) else { return Ok(()) };
-        let handle = match tree.tree.open_dir(tree.below(path)) {
+        let (root, rel) = tree.place(path);
+        let handle = match root.open_dir(rel) {
             Ok(handle) => handle,
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
                 examiner.lost(tree.full_name(path), true, &error);

@@ -281,9 +281,8 @@ impl Examiner {
     /// The sum for `--checksum`; zeros for a file that cannot be opened, as the reference has it.
     fn file_sum(&self, algorithm: Algorithm, place: Place<'_>, stat: &Stat, segment: &Segment) -> Sum {
         let path = path_of(segment, place);
-        let rel = place.source.below(&path);
+        let (tree, rel) = place.source.place(&path);
         let follow = self.copy_links || self.copy_unsafe_links;
-        let tree = &place.source.tree;
         match if follow { tree.open_read_follow(rel, 0) } else { tree.open_read(rel, 0) } {
             Ok(mut file) => FileSum::of_file(algorithm, &mut file, stat.size),
             Err(_) => Sum::zero(algorithm),

@@ -15,6 +15,8 @@ pub mod requested;
 pub mod sources;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk_tests;
 
 use std::{collections::VecDeque, sync::Arc};
 

@@ -1,4 +1,7 @@
 //! The trees that the source arguments lie in.
+//!
+//! What a user names is found by the kernel's own rules, links and all; what is found below it is read through a handle
+//! that links cannot lead out of, unless the options say that links are to be followed.
 
 use std::io;
 
@@ -20,13 +23,40 @@ pub struct Source {
     /// For a look at what was named: the kernel's own rules about links.
     pub(super) named: Root,
     /// For reading directories and files: links lead no further than the options allow.
-    pub tree: Root,
+    tree: Root,
+    /// Directories that arguments name by way of links out of `tree`: their names, and they themselves.
+    beyond: Vec<(Vec<u8>, Root)>,
 }
 
 impl Source {
-    /// Path of an entry's file below `tree`.
-    pub fn below<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+    /// The tree in which a path of the list is read, and the path there.
+    pub fn place<'p>(&self, path: &'p [u8]) -> (&Root, &'p [u8]) {
+        for (dir, tree) in &self.beyond {
+            match path.strip_prefix(dir.as_slice()) {
+                Some([]) => return (tree, b""),
+                Some([b'/', rest @ ..]) => return (tree, rest),
+                _ => {}
+            }
+        }
+        (&self.tree, self.below(path))
+    }
+
+    /// Path below `named`.
+    pub(super) fn below<'p>(&self, path: &'p [u8]) -> &'p [u8] {
         if self.rooted { path.strip_prefix(b"/").unwrap_or(path) } else { path }
+    }
+
+    /// Makes a directory that the user named readable, wherever links on the way to it lead.
+    fn trust(&mut self, dir: &[u8]) {
+        let (tree, rel) = self.place(dir);
+        if tree.follow() == Follow::Always || tree.directory(rel).is_ok() {
+            return;
+        }
+        let found = self.named.directory(self.below(dir)).and_then(|handle| handle.try_clone());
+        if let Ok(handle) = found {
+            self.beyond.push((dir.to_vec(), Root::from_handle(handle, self.tree.follow())));
+            self.beyond.sort_by_key(|(dir, _)| std::cmp::Reverse(dir.len()));
+        }
     }
 
     /// A path of the list as messages show it, in quotes. C: util1.c full_fname
@@ -75,7 +105,15 @@ impl Sources {
     pub fn of<'s>(&'s self, entry: Entry<'_>) -> Option<(&'s Root, Vec<u8>)> {
         let source = self.get(entry.source())?;
         let path = entry.path();
-        Some((&source.tree, source.below(&path).to_vec()))
+        let (tree, rel) = source.place(&path);
+        Some((tree, rel.to_vec()))
+    }
+
+    /// To be told of the directories in which named files lie, and of named directories that are links.
+    pub(super) fn trust(&mut self, number: u32, dir: &[u8]) {
+        if let Some(source) = self.list.get_mut(number as usize) {
+            source.trust(dir);
+        }
     }
 
     /// The number of the tree in which a name is looked up, opened now or already; on failure also the directory's
@@ -90,7 +128,14 @@ impl Sources {
         let open = |below| Root::open_named(path, Follow::Always, below);
         let trees = open(Follow::Always).and_then(|named| Ok((named, open(self.below)?)));
         let (named, tree) = trees.map_err(|error| (quoted(&self.start, path), error))?;
-        self.list.push(Source { dir: dir.map(<[u8]>::to_vec), shown: self.shown(dir), rooted, named, tree });
+        self.list.push(Source {
+            dir: dir.map(<[u8]>::to_vec),
+            shown: self.shown(dir),
+            rooted,
+            named,
+            tree,
+            beyond: Vec::new(),
+        });
         Ok(self.list.len() as u32 - 1)
     }
 
@@ -113,6 +158,11 @@ impl Sources {
                 rooted: source.rooted,
                 named: source.named.try_clone()?,
                 tree: source.tree.try_clone()?,
+                beyond: source
+                    .beyond
+                    .iter()
+                    .map(|(dir, tree)| Ok((dir.clone(), tree.try_clone()?)))
+                    .collect::<io::Result<_>>()?,
             })
         };
         Ok(Self {
