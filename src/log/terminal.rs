@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -11,6 +11,7 @@ use std::{
 use super::{LogCode, Progress, Sink};
 use crate::{
     options::{Options, Outbuf, Stderr},
+    sys::locale,
     text::escape::{Charset, Policy, escape_line},
 };
 
@@ -22,20 +23,25 @@ pub struct Style {
     pub all_to_stderr: bool,
     /// Each piece is written at once, and a failing write is fatal (`--outbuf=N`).
     pub unbuffered: bool,
-    /// Which bytes are shown as they are.
-    pub policy: Policy,
+    /// Which bytes are shown as they are; `None`: the locale's characters.
+    pub policy: Option<Policy>,
 }
 
 impl Style {
-    /// `charset` is the locale's; `-8` shows every byte as it is.
-    pub fn new(options: &Options, charset: Charset) -> Self {
+    pub fn new(options: &Options) -> Self {
         Self {
             quiet: options.quiet > 0,
             all_to_stderr: options.stderr == Stderr::All,
             unbuffered: options.outbuf == Some(Outbuf::None),
-            policy: if options.eight_bit_output { Policy::EightBit } else { Policy::Characters(charset) },
+            policy: options.eight_bit_output.then_some(Policy::EightBit),
         }
     }
+}
+
+/// The locale's characters. The locale is read when a line first needs it: most never do.
+fn locale_policy() -> Policy {
+    static POLICY: OnceLock<Policy> = OnceLock::new();
+    *POLICY.get_or_init(|| Policy::Characters(Charset::from_codeset(&locale::codeset())))
 }
 
 /// Writes lines to two byte streams as the reference's client does. C: log.c rwrite
@@ -79,7 +85,12 @@ impl<O: Write, E: Write> Terminal<O, E> {
         if interrupts {
             text.push(b'\n');
         }
-        escape_line(&mut text, line, self.style.policy);
+        let policy = match self.style.policy {
+            Some(policy) => policy,
+            None if line.is_ascii() => Policy::Characters(Charset::Ascii),
+            None => locale_policy(),
+        };
+        escape_line(&mut text, line, policy);
         if to_stderr {
             let _ = state.err.write_all(&text).and_then(|()| state.err.flush()); // there is nobody left to tell
             return;
@@ -178,8 +189,12 @@ mod tests {
         }
     }
 
-    const PLAIN: Style =
-        Style { quiet: false, all_to_stderr: false, unbuffered: false, policy: Policy::Characters(Charset::Utf8) };
+    const PLAIN: Style = Style {
+        quiet: false,
+        all_to_stderr: false,
+        unbuffered: false,
+        policy: Some(Policy::Characters(Charset::Utf8)),
+    };
 
     fn terminal(style: Style) -> (Terminal<Stream, Stream>, Stream, Stream) {
         let (out, err) = (Stream::default(), Stream::default());

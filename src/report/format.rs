@@ -3,7 +3,7 @@
 use super::item::{Changes, Run, columns};
 use crate::{
     flist::Entry,
-    options::{Info, Options},
+    options::Options,
     text::{mode::permission_string, number::Style, path},
 };
 
@@ -12,11 +12,12 @@ const LONGEST_WIDTH: usize = 23;
 /// No field is padded to more than a path's length.
 const WIDEST: usize = 4095;
 
-/// The format in force and what follows from its escapes. C: stdout_format and its companions
+/// The format in force and what follows from its escapes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OutFormat {
     text: Vec<u8>,
-    /// 0: lines do not depend on what changed; 1: changed entries are itemized; 2: all entries. C: stdout_format_has_i
+    /// 0: lines do not depend on what changed; 1: changed entries are itemized; 2 and more: all entries.
+    /// C: stdout_format_has_i
     pub itemize: u8,
     /// Deletions follow the format too. C: stdout_format_has_o_or_i
     pub deletions: bool,
@@ -29,35 +30,12 @@ impl OutFormat {
     ///
     /// On a server nothing is printed by it, but it still says whether to itemize.
     pub fn of(options: &Options) -> Option<Self> {
-        let server = options.is_server();
-        let format = match &options.out_format {
-            Some(text) => Self::given(text, options.itemize, server),
-            None if options.itemize > 0 => Self::standard(b"%i %n%L", options.itemize, server),
-            None if options.levels.info(Info::Name) > 0 => Self::standard(b"%n%L", 0, server),
-            None => return None,
-        };
-        Some(format)
-    }
-
-    fn standard(text: &[u8], itemize: u8, server: bool) -> Self {
-        Self { text: text.to_vec(), itemize, deletions: itemize > 0, before_transfer: !server }
-    }
-
-    fn given(text: &[u8], itemize: u8, server: bool) -> Self {
-        let itemize = if server && has_escape(text, b'I') {
-            2
-        } else if has_escape(text, b'i') {
-            itemize | 1
-        } else {
-            0
-        };
-        let needs_result = b"bcC".iter().any(|&escape| has_escape(text, escape));
-        Self {
-            text: text.to_vec(),
-            itemize,
-            deletions: itemize > 0 || has_escape(text, b'o'),
-            before_transfer: !server && !needs_result,
-        }
+        Some(Self {
+            text: options.out_format.clone()?,
+            itemize: options.out_format_has_i,
+            deletions: options.out_format_has_o_or_i,
+            before_transfer: options.log_before_transfer,
+        })
     }
 
     /// The line about an entry, without its newline.
@@ -183,19 +161,6 @@ fn escape_at(text: &[u8]) -> Option<Escape> {
         formatted: left || !digits.is_empty(),
         len: at + 1,
     })
-}
-
-/// Whether a format uses an escape. C: log.c log_format_has
-pub fn has_escape(text: &[u8], letter: u8) -> bool {
-    let mut rest = text;
-    while let Some(at) = memchr::memchr(b'%', rest) {
-        let Some(escape) = escape_at(&rest[at..]) else { return false };
-        if escape.letter == letter {
-            return true;
-        }
-        rest = &rest[at + escape.len..];
-    }
-    false
 }
 
 fn expand(text: &[u8], subject: &Subject<'_>, context: &Context<'_>) -> Vec<u8> {
@@ -383,36 +348,14 @@ mod tests {
     #[test]
     fn deletions_without_an_itemizing_format_are_plain_words() {
         let gone = Subject::deleted(b"q/d", libc::S_IFDIR);
-        let line = |format: &[u8]| {
-            let format = OutFormat::given(format, 0, false);
+        let line = |format: &str, deletions| {
+            let options =
+                Options { out_format: Some(format.into()), out_format_has_o_or_i: deletions, ..Options::default() };
+            let format = OutFormat::of(&options).unwrap();
             String::from_utf8(format.deletion_line(&gone, &CONTEXT)).unwrap()
         };
-        assert_eq!(line(b"%n"), "deleting q/d/");
-        assert_eq!(line(b"%i %n%L"), "*deleting   q/d/");
-        assert_eq!(line(b"%o %n"), "del. q/d/");
-    }
-
-    #[test]
-    fn what_a_format_needs_is_read_from_its_escapes() {
-        assert!(has_escape(b"x %-5'i", b'i') && has_escape(b"%z%C", b'C'));
-        assert!(!has_escape(b"%%i", b'i') && !has_escape(b"%100000000000000000000000000000n", b'n'));
-        let given = |text: &[u8], itemize, server| OutFormat::given(text, itemize, server);
-        assert_eq!(given(b"%i", 0, false).itemize, 1);
-        assert_eq!(given(b"%i", 2, false).itemize, 3);
-        assert_eq!(given(b"%i%I", 0, true).itemize, 2);
-        assert!(given(b"%n", 0, false).before_transfer && !given(b"%n %b", 0, false).before_transfer);
-        assert!(given(b"%o", 0, true).deletions && !given(b"X", 0, true).deletions);
-    }
-
-    #[test]
-    fn the_default_follows_i_and_v() {
-        let mut options = Options::default();
-        assert_eq!(OutFormat::of(&options), None);
-        options.levels.set_info(Info::Name, 1);
-        let format = OutFormat::of(&options).unwrap();
-        assert_eq!((format.text, format.itemize, format.before_transfer), (b"%n%L".to_vec(), 0, true));
-        options.itemize = 2;
-        let format = OutFormat::of(&options).unwrap();
-        assert_eq!((format.text, format.itemize, format.deletions), (b"%i %n%L".to_vec(), 2, true));
+        assert_eq!(line("%n", false), "deleting q/d/");
+        assert_eq!(line("%i %n%L", true), "*deleting   q/d/");
+        assert_eq!(line("%o %n", true), "del. q/d/");
     }
 }
