@@ -280,7 +280,8 @@ mod tests {
 
     #[test]
     fn a_file_that_goes_to_another_owner_is_secret_until_then() {
-        let fixture = Fixture::new();
+        let mut fixture = Fixture::new();
+        fixture.rules.privileged = true;
         let mut temps = Temps::default();
         let mine = fixture.wanted(0o100644);
         let shown = |temps: &mut Temps, wanted: &Wanted<'_>| {
