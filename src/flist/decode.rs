@@ -2,7 +2,8 @@
 
 use super::{
     Attributes, Flags, MAX_PATH, Segment,
-    codec::{Counts, Last, Rules, is_device, is_special, kind, xmit},
+    content::Contents,
+    form::{Counts, Last, Rules, is_device, is_special, kind, xmit},
     requested::Requested,
     split_path,
 };
@@ -29,7 +30,6 @@ const MAX_NSEC: i32 = 999_999_999;
 /// What only the receiving side must know of the options.
 struct Wishes {
     relative: bool,
-    recurse: bool,
     copy_devices: bool,
     munge_links: bool,
     missing_args: bool,
@@ -44,8 +44,7 @@ pub(super) struct EntryDecoder {
     wishes: Wishes,
     last: Last,
     gid_skip: bool,
-    /// Below protocol 30: inside the tree of a top directory whose name has this length.
-    delete_tree: Option<usize>,
+    contents: Contents,
     pub users: Mapping,
     pub groups: Mapping,
     requested: Option<Requested>,
@@ -81,7 +80,6 @@ impl EntryDecoder {
             rules: Rules::new(options, protocol),
             wishes: Wishes {
                 relative: options.relative,
-                recurse: options.recurse(),
                 copy_devices: options.copy_devices,
                 munge_links: options.munge_links,
                 missing_args: options.delete_missing_args,
@@ -91,7 +89,7 @@ impl EntryDecoder {
             },
             last: Last::default(),
             gid_skip: false,
-            delete_tree: None,
+            contents: Contents::new(options),
             users: Mapping::new(Kind::User, options, protocol, log)?,
             groups: Mapping::new(Kind::Group, options, protocol, log)?,
             requested,
@@ -355,52 +353,12 @@ impl EntryDecoder {
         if kind(self.last.mode) == libc::S_IFDIR {
             let parent_only = self.requested.as_ref().is_some_and(|requested| requested.is_parent_only(path));
             result.set(if self.rules.version >= 30 {
-                self.dir_flags(flags, path, parent_only)
+                self.contents.marked(flags, path, parent_only, &self.log)
             } else {
-                self.old_dir_flags(flags, path, common, parent_only)
+                self.contents.inferred(flags, path, &self.last.name, common, parent_only)
             });
         }
         result
-    }
-
-    /// A directory that only leads to what we asked for is one without contents, whatever the sender says: else its
-    /// other contents here could be deleted.
-    fn dir_flags(&self, flags: u32, path: &[u8], parent_only: bool) -> Flags {
-        let honest = xmit::NO_CONTENT_DIR | xmit::TOP_DIR;
-        if parent_only && flags & honest != honest && self.log.debug(Debug::Filter) >= 1 {
-            let who = self.log.speaker().name();
-            let flags = format!(" to non-content (sender xflags=0x{flags:x})");
-            self.log.say(LogCode::Info, bytes!["[", who, "] receiver downgraded implied-parent dir ", path, flags]);
-        }
-        let flags = if parent_only { flags | honest } else { flags };
-        match (flags & xmit::NO_CONTENT_DIR != 0, flags & xmit::TOP_DIR != 0) {
-            (false, true) => Flags::CONTENT_DIR.with(Flags::TOP_DIR),
-            (false, false) => Flags::CONTENT_DIR,
-            (true, true) => Flags::IMPLIED_DIR,
-            (true, false) => Flags::NONE,
-        }
-    }
-
-    /// Before protocol 30 only the top directories are marked: what follows below one has contents too.
-    fn old_dir_flags(&mut self, flags: u32, path: &[u8], common: usize, parent_only: bool) -> Flags {
-        let raw = &self.last.name;
-        if flags & xmit::TOP_DIR != 0 {
-            if parent_only {
-                return Flags::IMPLIED_DIR;
-            }
-            let is_root = matches!(path, b"." | b"/.");
-            let len = if is_root { 0 } else { raw.len() };
-            let trimmed = self.wishes.relative && len > 2 && raw[..len].ends_with(b"/.");
-            self.delete_tree = self.wishes.recurse.then_some(if trimmed { len - 2 } else { len });
-            return Flags::TOP_DIR.with(Flags::CONTENT_DIR);
-        }
-        let Some(len) = self.delete_tree else { return Flags::NONE };
-        if !self.wishes.relative || len == 0 || (common >= len && raw.get(len) == Some(&b'/')) {
-            Flags::CONTENT_DIR
-        } else {
-            self.delete_tree = None;
-            Flags::NONE
-        }
     }
 
     fn read_target(&mut self, from: &mut Reader, segment: &Segment, incoming: &Incoming) -> Result<()> {

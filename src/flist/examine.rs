@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Attributes, Flags, Segment, Span, codec::is_device, io_error, sources::Source};
+use super::{Attributes, Flags, Segment, Span, form::is_device, io_error, sources::Source};
 use crate::{
     bytes,
     error::Result,

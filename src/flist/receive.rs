@@ -2,8 +2,9 @@
 
 use super::{
     DirEntry, Entry, Flags, Segment,
-    codec::{Counts, xmit},
     decode::{EntryDecoder, read_short, varint30},
+    dump::View,
+    form::{Counts, xmit},
     io_error,
     order::{self, Order},
     requested::Requested,
@@ -43,6 +44,7 @@ pub struct Decoder {
     relative: bool,
     dirs: Vec<Slot>,
     next_index: i32,
+    view: View,
     /// What the user may want to be told while a long list comes in.
     on_progress: Option<Box<dyn FnMut(usize) + Send>>,
 }
@@ -63,6 +65,7 @@ impl Decoder {
             relative: options.relative,
             dirs: Vec::new(),
             next_index: i32::from(protocol.compat.inc_recurse),
+            view: View::new(options, log),
             on_progress: None,
         })
     }
@@ -140,6 +143,10 @@ impl Decoder {
         }
         if self.entries.rules.version < 30 {
             errors |= from.int()?;
+        }
+        segment.dump(&log, self.view, None);
+        if log.debug(Debug::Flist) >= 2 {
+            log.say(LogCode::Info, "recv_file_list done");
         }
         let io_error = if self.entries.rules.ignore_errors { 0 } else { errors & io_error::VALID };
         Ok(Received { segment, io_error })

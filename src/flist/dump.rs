@@ -1,0 +1,77 @@
+//! A segment as `--debug=flist3` shows it.
+
+use super::{Entry, Segment, sources::Sources};
+use crate::{
+    bytes,
+    log::{Log, LogCode, Speaker},
+    meta::ids::am_root,
+    options::{Debug, Options},
+    text::{number::Style, path::depth},
+};
+
+/// What the lines name besides the files themselves.
+#[derive(Clone, Copy)]
+pub(super) struct View {
+    owner: bool,
+    group: bool,
+    style: Style,
+}
+
+impl View {
+    /// The owner is of interest to a sender, and to who may set it.
+    pub fn new(options: &Options, log: &Log) -> Self {
+        let owner = options.owner && (log.speaker() == Speaker::Sender || am_root(options));
+        Self { owner, group: options.group, style: Style::level(options.human_readable) }
+    }
+}
+
+impl Segment {
+    /// Says the whole segment, if that level of `--debug=flist` is on. `sources`: on the sending side, where the files
+    /// come from. C: flist.c output_flist
+    pub(super) fn dump(&self, log: &Log, view: View, sources: Option<&Sources>) {
+        if log.debug(Debug::Flist) < 3 {
+            return;
+        }
+        let who = log.speaker().name();
+        let low = self.entries().position(|(_, entry)| entry.is_active()).unwrap_or(0);
+        let high = self.entries().rposition(|(_, entry)| entry.is_active()).map_or(-1, |at| at as i64);
+        let counts = format!("] flist start={}, used={}, low={low}, high={high}", self.first_index, self.len());
+        log.say(LogCode::Info, bytes!["[", who, counts]);
+        for (index, entry) in self.entries() {
+            let name = if entry.is_active() { name_of(entry, sources) } else { b" ".to_vec() };
+            let size = view.style.integer(entry.size() as i64);
+            let mut rest = format!(" mode=0{:o} len={size}", entry.mode());
+            if view.owner {
+                rest += &format!(" uid={}", entry.uid());
+            }
+            if view.group {
+                let skipped = entry.flags().has(super::Flags::SKIP_GROUP);
+                rest += &if skipped { format!(" gid=({})", entry.gid()) } else { format!(" gid={}", entry.gid()) };
+            }
+            rest += &format!(" flags={:x}", flags_of(entry));
+            log.say(LogCode::Info, bytes!["[", who, "] i=", index, " ", name, rest]);
+        }
+    }
+}
+
+/// Where it comes from or how deep it lies, then the path.
+fn name_of(entry: Entry<'_>, sources: Option<&Sources>) -> Vec<u8> {
+    let root = match sources {
+        Some(sources) => {
+            let dir = sources.get(entry.source()).and_then(|source| source.dir.clone());
+            dir.unwrap_or_else(|| b"<NULL>".to_vec())
+        }
+        None => {
+            let is_dot = entry.is_dir() && entry.base() == b".";
+            bytes![depth(entry.dir()) + usize::from(!is_dot)]
+        }
+    };
+    bytes![root, " ", entry.path(), if entry.is_dir() { "/" } else { "" }]
+}
+
+/// With the bits that the reference keeps and we do not. C: FLAG_LENGTH64, FLAG_MOD_NSEC
+fn flags_of(entry: Entry<'_>) -> u16 {
+    let long = if entry.is_file() && entry.size() > 0xffff_ffff { 1 << 9 } else { 0 };
+    let nsec = if entry.mtime().1 != 0 { 1 << 12 } else { 0 };
+    entry.flags().0 | long | nsec
+}

@@ -1,0 +1,420 @@
+//! A segment's storage and the views of its entries.
+
+use super::Flags;
+use crate::{
+    bytes,
+    error::{Error, ExitCode, Result},
+    log::Speaker,
+};
+
+/// A stretch of a segment's byte arena.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Span {
+    start: u32,
+    len: u32,
+}
+
+/// The fixed part of an entry as stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record {
+    /// Index into the segment's table of directory names.
+    pub dir: u32,
+    pub base: u32,
+    /// 0: not taking part.
+    pub base_len: u16,
+    pub flags: Flags,
+    pub mode: u32,
+    pub nsec: u32,
+    pub size: u64,
+    pub mtime: i64,
+    pub uid: u32,
+    pub gid: u32,
+    /// 1 + index into `Segment::extras`; 0: none.
+    pub extra: u32,
+}
+
+/// What only some entries have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extra {
+    pub link_target: Span,
+    /// Major and minor number of a device.
+    pub rdev: (u32, u32),
+    pub atime: Option<i64>,
+    /// The list's checksum (`--checksum`).
+    pub sum: Span,
+}
+
+/// A directory name of a segment, and on the sending side the source tree it lies in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dir {
+    /// With its trailing slash; empty at the top of the transfer.
+    pub name: Span,
+    pub source: u32,
+}
+
+/// An entry about to be stored: everything the list can know of a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attributes<'a> {
+    pub flags: Flags,
+    pub mode: u32,
+    pub size: u64,
+    /// Seconds since the epoch, and nanoseconds.
+    pub mtime: (i64, u32),
+    pub atime: Option<i64>,
+    pub uid: u32,
+    pub gid: u32,
+    pub rdev: (u32, u32),
+    pub link_target: &'a [u8],
+    pub sum: &'a [u8],
+}
+
+/// Some entries that travel together: the whole list, or with incremental recursion one directory's contents.
+#[derive(Debug, Default)]
+pub struct Segment {
+    /// File index of entry 0. C: ndx_start
+    pub first_index: i32,
+    /// Directory index of the directory whose contents these are; -1 for none. C: parent_ndx
+    pub parent: i32,
+    parent_record: Option<Record>,
+    pub(crate) arena: Vec<u8>,
+    pub(crate) dirs: Vec<Dir>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) extras: Vec<Extra>,
+}
+
+/// A view of one entry: two words, copied freely.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    pub(crate) segment: &'a Segment,
+    pub(crate) record: &'a Record,
+}
+
+/// A directory taken out of its segment, so that it can stand as the parent of another one.
+#[derive(Clone, Debug)]
+pub struct DirEntry {
+    pub path: Box<[u8]>,
+    record: Record,
+    source: u32,
+}
+
+/// The list holds more than its 32-bit offsets can address, or than a file index can number.
+#[track_caller]
+fn too_large(speaker: Speaker) -> Error {
+    Error::new(ExitCode::MALLOC, bytes!["[", speaker.name(), "] file list has grown too large to expand"])
+}
+
+impl Segment {
+    pub fn new(first_index: i32, parent: i32) -> Self {
+        Self { first_index, parent, ..Self::default() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The entry at a position below `len()`; positions are file indexes less `first_index`.
+    pub fn entry(&self, position: usize) -> Entry<'_> {
+        Entry { segment: self, record: &self.records[position] }
+    }
+
+    /// The entry with a file index; `first_index - 1` is the parent directory.
+    pub fn get(&self, index: i32) -> Option<Entry<'_>> {
+        let position = i64::from(index) - i64::from(self.first_index);
+        let record = match position {
+            -1 => self.parent_record.as_ref()?,
+            _ => self.records.get(usize::try_from(position).ok()?)?,
+        };
+        Some(Entry { segment: self, record })
+    }
+
+    /// The directory whose contents these are.
+    pub fn parent_entry(&self) -> Option<Entry<'_>> {
+        Some(Entry { segment: self, record: self.parent_record.as_ref()? })
+    }
+
+    /// All entries with their file indexes, those weeded out included.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = (i32, Entry<'_>)> + ExactSizeIterator {
+        let first = self.first_index;
+        self.records.iter().enumerate().map(move |(at, record)| (first + at as i32, Entry { segment: self, record }))
+    }
+
+    /// One past the file index of the last entry.
+    pub fn end_index(&self) -> i32 {
+        self.first_index + self.records.len() as i32
+    }
+
+    /// The `first_index` of the segment after this one: one index is left for its parent directory.
+    pub fn next_first_index(&self) -> i32 {
+        self.end_index() + 1
+    }
+
+    /// A directory name that `push` may refer to, without its trailing slash; an empty name *with* a slash is the root
+    /// of the file system (`-R /etc`). Repeating the last one gives the same number.
+    pub(crate) fn dir(&mut self, name: &[u8], slash: bool, source: u32, speaker: Speaker) -> Result<u32> {
+        if let Some(last) = self.dirs.last() {
+            let known = self.bytes(last.name);
+            let same = if slash { known.strip_suffix(b"/") == Some(name) } else { known.is_empty() };
+            if same && last.source == source {
+                return Ok(self.dirs.len() as u32 - 1);
+            }
+        }
+        let start = self.arena.len();
+        self.arena.extend_from_slice(name);
+        if slash {
+            self.arena.push(b'/');
+        }
+        let name = self.span_from(start, speaker)?;
+        self.dirs.push(Dir { name, source });
+        Ok(self.dirs.len() as u32 - 1)
+    }
+
+    /// Appends an entry; `base` is its last component, at most `MAX_PATH` long.
+    pub(crate) fn push(&mut self, dir: u32, base: &[u8], of: &Attributes<'_>, speaker: Speaker) -> Result<()> {
+        let extra = self.push_extra(of, speaker)?;
+        let base = self.put(base, speaker)?;
+        let base_len = u16::try_from(base.len).map_err(|_| too_large(speaker))?;
+        if self.records.len() as i64 + 2 + i64::from(self.first_index) >= i64::from(i32::MAX) {
+            return Err(too_large(speaker));
+        }
+        self.records.push(Record {
+            dir,
+            base: base.start,
+            base_len,
+            flags: of.flags,
+            mode: of.mode,
+            nsec: of.mtime.1,
+            size: of.size,
+            mtime: of.mtime.0,
+            uid: of.uid,
+            gid: of.gid,
+            extra,
+        });
+        Ok(())
+    }
+
+    fn push_extra(&mut self, of: &Attributes<'_>, speaker: Speaker) -> Result<u32> {
+        if of.link_target.is_empty() && of.sum.is_empty() && of.atime.is_none() && of.rdev == (0, 0) {
+            return Ok(0);
+        }
+        let extra = Extra {
+            link_target: self.put(of.link_target, speaker)?,
+            rdev: of.rdev,
+            atime: of.atime,
+            sum: self.put(of.sum, speaker)?,
+        };
+        self.extras.push(extra);
+        u32::try_from(self.extras.len()).map_err(|_| too_large(speaker))
+    }
+
+    /// Makes the entry at `first_index - 1`, the directory whose contents these are.
+    pub(crate) fn set_parent(&mut self, dir: &DirEntry, speaker: Speaker) -> Result<()> {
+        let (parent, base, slash) = split_path(&dir.path);
+        let id = self.dir(parent, slash, dir.source, speaker)?;
+        let base = self.put(base, speaker)?;
+        let base_len = u16::try_from(base.len).map_err(|_| too_large(speaker))?;
+        self.parent_record = Some(Record { dir: id, base: base.start, base_len, extra: 0, ..dir.record });
+        Ok(())
+    }
+
+    /// Gives back memory that growing took in advance; called when nothing more is added.
+    pub(crate) fn shrink(&mut self) {
+        self.arena.shrink_to_fit();
+        self.dirs.shrink_to_fit();
+        self.records.shrink_to_fit();
+        self.extras.shrink_to_fit();
+    }
+
+    /// Takes an entry out of the list; its index stays.
+    pub(crate) fn clear_entry(&mut self, position: usize) {
+        let record = &mut self.records[position];
+        *record = Record {
+            dir: record.dir,
+            base: 0,
+            base_len: 0,
+            flags: Flags::NONE,
+            mode: 0,
+            nsec: 0,
+            size: 0,
+            mtime: 0,
+            uid: 0,
+            gid: 0,
+            extra: 0,
+        };
+    }
+
+    /// Drops leading slashes of all names: paths sent with `-R` may be absolute, their place in the destination is not.
+    pub(crate) fn strip_root(&mut self) {
+        for dir in &mut self.dirs {
+            while dir.name.len > 0 && self.arena[dir.name.start as usize] == b'/' {
+                dir.name.start += 1;
+                dir.name.len -= 1;
+            }
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8], speaker: Speaker) -> Result<Span> {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(bytes);
+        self.span_from(start, speaker)
+    }
+
+    fn span_from(&self, start: usize, speaker: Speaker) -> Result<Span> {
+        let end = u32::try_from(self.arena.len()).map_err(|_| too_large(speaker))?;
+        let start = start as u32; // not after end
+        Ok(Span { start, len: end - start })
+    }
+
+    pub(crate) fn bytes(&self, span: Span) -> &[u8] {
+        &self.arena[span.start as usize..][..span.len as usize]
+    }
+
+    pub(crate) fn base_of(&self, record: &Record) -> &[u8] {
+        &self.arena[record.base as usize..][..usize::from(record.base_len)]
+    }
+
+    /// With its trailing slash.
+    pub(crate) fn dir_of(&self, record: &Record) -> &[u8] {
+        self.bytes(self.dirs[record.dir as usize].name)
+    }
+}
+
+/// A path's directory without the slash, its last component, and whether there was a slash.
+pub(crate) fn split_path(path: &[u8]) -> (&[u8], &[u8], bool) {
+    match memchr::memrchr(b'/', path) {
+        Some(slash) => (&path[..slash], &path[slash + 1..], true),
+        None => (&[], path, false),
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// Last component; empty for an entry that was weeded out (duplicate, refused).
+    pub fn base(self) -> &'a [u8] {
+        self.segment.base_of(self.record)
+    }
+
+    /// Everything before the last component, without the slash; empty at the top of the transfer.
+    pub fn dir(self) -> &'a [u8] {
+        let dir = self.dir_slash();
+        dir.strip_suffix(b"/").unwrap_or(dir)
+    }
+
+    /// Everything before the last component, with the slash: `dir_slash() ++ base()` is the path.
+    pub fn dir_slash(self) -> &'a [u8] {
+        self.segment.dir_of(self.record)
+    }
+
+    /// Whether the entry still takes part. C: F_IS_ACTIVE
+    pub fn is_active(self) -> bool {
+        self.record.base_len != 0
+    }
+
+    /// Path relative to the transfer's root. C: f_name
+    pub fn path(self) -> Vec<u8> {
+        [self.dir_slash(), self.base()].concat()
+    }
+
+    /// The path into a buffer that is used again and again.
+    pub fn path_into(self, buffer: &mut Vec<u8>) {
+        buffer.clear();
+        buffer.extend_from_slice(self.dir_slash());
+        buffer.extend_from_slice(self.base());
+    }
+
+    /// `st_mode` with Linux's file type bits; 0 for a missing argument (`--delete-missing-args`).
+    pub fn mode(self) -> u32 {
+        self.record.mode
+    }
+
+    fn kind(self) -> u32 {
+        self.record.mode & libc::S_IFMT
+    }
+
+    pub fn is_dir(self) -> bool {
+        self.kind() == libc::S_IFDIR
+    }
+
+    pub fn is_file(self) -> bool {
+        self.kind() == libc::S_IFREG
+    }
+
+    pub fn is_symlink(self) -> bool {
+        self.kind() == libc::S_IFLNK
+    }
+
+    pub fn is_device(self) -> bool {
+        matches!(self.kind(), libc::S_IFBLK | libc::S_IFCHR)
+    }
+
+    pub fn is_special(self) -> bool {
+        matches!(self.kind(), libc::S_IFIFO | libc::S_IFSOCK)
+    }
+
+    pub fn flags(self) -> Flags {
+        self.record.flags
+    }
+
+    pub fn size(self) -> u64 {
+        self.record.size
+    }
+
+    /// Seconds since the epoch, and nanoseconds (0 below protocol 31).
+    pub fn mtime(self) -> (i64, u32) {
+        (self.record.mtime, self.record.nsec)
+    }
+
+    pub fn uid(self) -> u32 {
+        self.record.uid
+    }
+
+    pub fn gid(self) -> u32 {
+        self.record.gid
+    }
+
+    fn extra(self) -> Option<&'a Extra> {
+        self.segment.extras.get((self.record.extra as usize).checked_sub(1)?)
+    }
+
+    /// What a symlink points to, as it shall be stored.
+    pub fn link_target(self) -> &'a [u8] {
+        self.extra().map_or(&[], |extra| self.segment.bytes(extra.link_target))
+    }
+
+    /// Major and minor number of a device; zeros for the rest.
+    pub fn rdev(self) -> (u32, u32) {
+        self.extra().map_or((0, 0), |extra| extra.rdev)
+    }
+
+    /// Seconds since the epoch; never for directories.
+    pub fn atime(self) -> Option<i64> {
+        self.extra()?.atime
+    }
+
+    /// The list's checksum, when `--checksum` put one there.
+    pub fn sum(self) -> Option<&'a [u8]> {
+        self.extra().map(|extra| self.segment.bytes(extra.sum)).filter(|sum| !sum.is_empty())
+    }
+
+    /// Number of the source tree (sending side), for `build::Sources`.
+    pub fn source(self) -> u32 {
+        self.segment.dirs[self.record.dir as usize].source
+    }
+
+    /// A copy that outlives the segment.
+    pub fn to_dir_entry(self) -> DirEntry {
+        DirEntry { path: self.path().into(), record: *self.record, source: self.source() }
+    }
+}
+
+impl DirEntry {
+    pub fn flags(&self) -> Flags {
+        self.record.flags
+    }
+
+    pub fn source(&self) -> u32 {
+        self.source
+    }
+}
