@@ -134,7 +134,8 @@ mod tests {
     // Every expectation here was printed by rsync 3.5.0 for a file of that name.
     #[test]
     fn as_the_reference_prints_names() {
-        let cases: [(&[u8], &[u8], &[u8], &[u8]); 12] = [
+        type Case = (&'static [u8], &'static [u8], &'static [u8], &'static [u8]);
+        let cases: [Case; 12] = [
             (b"nl\nx\n", b"nl\\#012x\n", b"nl\\#012x\n", b"nl\\#012x\n"),
             (b"tab\tx", b"tab\tx", b"tab\tx", b"tab\tx"),
             (b"del\x7fx", b"del\x7fx", b"del\x7fx", b"del\x7fx"),

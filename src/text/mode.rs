@@ -139,7 +139,7 @@ fn symbolic(what: &[u8], scope: Scope, operator: Operator, classes: u32, special
         clear |= (to & 0o100) << 5 | (to & 0o010) << 7 | (to & 0o001) << 9;
     }
     let copy = copy_from.map(|shift| (shift, to, allowed & PERMISSIONS));
-    Some(Change { scope, operator, clear, bits: (to * rwx & allowed) | top, keep_x, copy })
+    Some(Change { scope, operator, clear, bits: ((to * rwx) & allowed) | top, keep_x, copy })
 }
 
 /// Type and permissions as `ls` shows them. C: lib/permstring.c permstring

@@ -73,7 +73,7 @@ impl Style {
             text.push('-');
         }
         for (at, digit) in digits.chars().enumerate() {
-            if self.level > 0 && at > 0 && (digits.len() - at) % 3 == 0 {
+            if self.level > 0 && at > 0 && (digits.len() - at).is_multiple_of(3) {
                 text.push(if self.decimal_comma { '.' } else { ',' });
             }
             text.push(digit);
