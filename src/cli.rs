@@ -17,7 +17,7 @@ use crate::{
         parse::{self, Wish},
         target::Target,
     },
-    text::escape::{Charset, Policy, escape_line},
+    text::escape::{Policy, escape_line},
 };
 
 /// Runs the program.
@@ -26,7 +26,7 @@ pub fn main() -> ExitCode {
     let environment = |name: &str| env::var_os(name).map(OsString::into_vec);
     let status = match parse::read(&words, &environment) {
         Ok(wish) => fulfil(wish),
-        Err(error) => fail(&error),
+        Err(refusal) => fail(&refusal.error, refusal.eight_bit),
     };
     ExitCode::from(status)
 }
@@ -36,9 +36,9 @@ fn fulfil(wish: Wish) -> u8 {
         Wish::Print { text, to_stderr } => print(&text, to_stderr),
         Wish::Run(options) => match run(&options) {
             Ok(status) => status,
-            Err(error) => fail(&error),
+            Err(error) => fail(&error, options.eight_bit_output),
         },
-        Wish::ReadArgs(_) => fail(&not_yet().by("server")),
+        Wish::ReadArgs(_) => fail(&not_yet().by("server"), false),
     }
 }
 
@@ -65,11 +65,14 @@ fn write_out(text: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// Says why and how the run ended; the exit status. C: cleanup.c log_exit
-fn fail(error: &Error) -> u8 {
+/// Says why and how the run ended before it began; the exit status. C: cleanup.c log_exit
+///
+/// This early the reference does not know the locale's character set yet. `eight_bit`: `-8`.
+fn fail(error: &Error, eight_bit: bool) -> u8 {
     let mut text = Vec::new();
+    let policy = if eight_bit { Policy::EightBit } else { Policy::Printable };
     for line in error.message.split_inclusive(|&b| b == b'\n') {
-        escape_line(&mut text, line, Policy::Characters(Charset::Ascii));
+        escape_line(&mut text, line, policy);
     }
     if !error.message.is_empty() {
         text.push(b'\n');

@@ -470,13 +470,16 @@ fn bytes_that_are_no_text() {
         &[b"--foo\\#123"],
         &[b"--timeout=\xff", b"a", b"b"],
     ];
-    let differences: Vec<String> = lines
-        .iter()
-        .filter_map(|line| {
-            let words: Vec<OsString> = line.iter().map(|word| OsString::from_vec(word.to_vec())).collect();
-            difference(&words, &[], dir.path())
-        })
-        .collect();
+    let locales: &[&[(&str, &str)]] = &[&[], &[("LC_ALL", "C.UTF-8")], &[("LANG", "none_XX")]];
+    let mut differences = Vec::new();
+    for line in lines {
+        let is_option = line.first().is_some_and(|word| word.starts_with(b"-") && !word.starts_with(b"--info"));
+        for prefix in [None, Some("-8"), Some("--server")].into_iter().take(if is_option { 3 } else { 2 }) {
+            let words = line.iter().map(|word| OsString::from_vec(word.to_vec()));
+            let words: Vec<OsString> = prefix.map(OsString::from).into_iter().chain(words).collect();
+            differences.extend(locales.iter().filter_map(|env| difference(&words, env, dir.path())));
+        }
+    }
     assert_none(&differences);
 }
 

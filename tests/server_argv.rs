@@ -10,7 +10,11 @@ use std::{
     process::Command,
 };
 
-use oc_rsync::options::{forward, parse, target::Target};
+use oc_rsync::{
+    options::{forward, parse, target::Target},
+    proto,
+    wire::Writer,
+};
 
 const SHELL: &str = r#"#!/bin/bash
 printf '%s\0' "$@" >"$RECORD"
@@ -290,8 +294,14 @@ fn ours(words: &[&str], env: &[(&str, &str)]) -> Result<Told, String> {
     }
     argv.extend([host.name, options.rsync_path.clone()]);
     argv.extend(far.argv);
-    // The program's own name goes first over the wire, too.
-    Ok(Told { argv, wire: far.secluded })
+    let wire = far.secluded.map(|words| {
+        let (mut writer, kept) = Writer::into_memory();
+        proto::args::send(&mut writer, words).unwrap();
+        let sent = std::mem::take(&mut *kept.lock().unwrap());
+        let words = sent.strip_suffix(b"\0\0").unwrap();
+        words.split(|&b| b == 0).map(<[u8]>::to_vec).collect()
+    });
+    Ok(Told { argv, wire })
 }
 
 /// Compares one line in one direction; the difference, if any.

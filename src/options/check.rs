@@ -69,8 +69,8 @@ fn settle_mode(typed: &mut Typed) {
         (true, false) => Mode::ServerReceiver,
         (true, true) => Mode::ServerSender,
     };
-    if typed.server {
-        options.client_info = options.rsh.take().unwrap_or_default();
+    if let Some(info) = options.rsh.take_if(|_| typed.server) {
+        options.client_info = info;
     }
     options.protocol = typed.protocol.map(|version| version.clamp(0, 255) as u8);
     options.checksum_seed = options.checksum_seed.filter(|&seed| seed != 0);
@@ -79,7 +79,7 @@ fn settle_mode(typed: &mut Typed) {
 }
 
 fn settle_max_alloc(typed: &mut Typed, env: Env) -> Result<()> {
-    let text = typed.max_alloc.take().or_else(|| env("RSYNC_MAX_ALLOC").filter(|text| !text.is_empty()));
+    let text = typed.max_alloc.clone().or_else(|| env("RSYNC_MAX_ALLOC").filter(|text| !text.is_empty()));
     let options = &mut typed.options;
     options.max_alloc = DEFAULT_MAX_ALLOC;
     if let Some(text) = text {

@@ -77,7 +77,7 @@ const WORDS: &[&str] = &[
 pub struct FarArgs {
     /// The words after the remote program's name on the remote shell's command line.
     pub argv: Vec<Vec<u8>>,
-    /// With `-s`: the words to send over the wire once the far side runs, its own name first; none is empty.
+    /// With `-s`: the words to send over the wire once the far side runs (`proto::args::send`).
     pub secluded: Option<Vec<Vec<u8>>>,
 }
 
@@ -102,9 +102,8 @@ pub fn far_args(options: &Options, we_send: bool, paths: &[Vec<u8>]) -> FarArgs 
     if options.arg_style != ArgStyle::Secluded {
         return FarArgs { argv: words, secluded: None };
     }
-    let told = words.split_off(open);
-    let told = told.into_iter().map(|word| if word.is_empty() { b".".to_vec() } else { word });
-    FarArgs { argv: words, secluded: Some([b"rsync".to_vec()].into_iter().chain(told).collect()) }
+    let secluded = words.split_off(open);
+    FarArgs { argv: words, secluded: Some(secluded) }
 }
 
 /// What `-e` tells a server about this client: `.iLsfxCIvu`; empty below protocol 30.

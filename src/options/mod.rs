@@ -3,6 +3,7 @@
 pub mod check;
 pub mod flags;
 pub mod forward;
+mod glob;
 pub mod help;
 mod moment;
 pub mod parse;

@@ -18,7 +18,7 @@ use super::{
     Mode, Options,
     check::{self, Env},
     flags::{Act, DAEMON_FLAGS, FLAGS, Flag, Since, Special},
-    help,
+    glob, help,
     popt::{self, Line},
     typed::{DAEMON_ASSISTANCE, Done, Stop, Typed, integer, wrong},
 };
@@ -38,15 +38,23 @@ pub enum Wish {
     ReadArgs(Secluded),
 }
 
+/// Why a command line is not followed.
+#[derive(Debug)]
+pub struct Refusal {
+    pub error: Error,
+    /// `-8` stood before what was wrong: the message shows bytes as they are.
+    pub eight_bit: bool,
+}
+
 /// A server's command line, read as far as it went.
 #[derive(Debug)]
 pub struct Secluded(Box<Typed>);
 
 impl Secluded {
-    /// Reads the words that came over the wire, the program's name not among them.
-    pub fn read(mut self, words: &[Vec<u8>], env: Env) -> Result<Wish> {
+    /// Reads the words that came over the wire, the program's name not among them; wildcards in paths are expanded.
+    pub fn read(mut self, words: &[Vec<u8>], env: Env) -> Result<Wish, Refusal> {
         self.0.secluded_read = true;
-        finish(*self.0, words, env)
+        finish(*self.0, &glob::expand_paths(words), env)
     }
 
     pub fn options(&self) -> &Options {
@@ -55,9 +63,9 @@ impl Secluded {
 }
 
 /// Reads a command line, the program's name not in it.
-pub fn read(words: &[Vec<u8>], env: Env) -> Result<Wish> {
+pub fn read(words: &[Vec<u8>], env: Env) -> Result<Wish, Refusal> {
     if words.is_empty() {
-        return Err(help::usage_error().by("client"));
+        return Err(Refusal { error: help::usage_error().by("client"), eight_bit: false });
     }
     finish(begin(env), words, env)
 }
@@ -70,18 +78,16 @@ fn begin(env: Env) -> Typed {
     typed
 }
 
-fn finish(mut typed: Typed, words: &[Vec<u8>], env: Env) -> Result<Wish> {
-    match take_words(&mut typed, words, env) {
-        Ok(()) => {}
-        Err(Stop::Print(text)) => return Ok(print(&typed, text)),
-        Err(Stop::Failed(error)) => return Err(error.by(speaker(&typed))),
-    }
-    let speaker = speaker(&typed);
-    make_wish(typed, words, env).map_err(|error| error.by(speaker))
-}
-
-fn speaker(typed: &Typed) -> &'static str {
-    if typed.server { "server" } else { "client" }
+fn finish(mut typed: Typed, words: &[Vec<u8>], env: Env) -> Result<Wish, Refusal> {
+    let taken = take_words(&mut typed, words, env);
+    let speaker = if typed.server { "server" } else { "client" };
+    let eight_bit = typed.options.eight_bit_output;
+    let wish = match taken {
+        Ok(()) => make_wish(typed, words, env),
+        Err(Stop::Print(text)) => Ok(print(&typed, text)),
+        Err(Stop::Failed(error)) => Err(error),
+    };
+    wish.map_err(|error| Refusal { error: error.by(speaker), eight_bit })
 }
 
 fn make_wish(mut typed: Typed, words: &[Vec<u8>], env: Env) -> Result<Wish> {
@@ -118,7 +124,7 @@ fn print(typed: &Typed, text: Vec<u8>) -> Wish {
 /// Reads words as if they were typed, with nothing from the environment.
 pub fn options_from<S: AsRef<OsStr>>(words: &[S]) -> Result<Options> {
     let words: Vec<Vec<u8>> = words.iter().map(|word| word.as_ref().as_bytes().to_vec()).collect();
-    match read(&words, &|_| None)? {
+    match read(&words, &|_| None).map_err(|refusal| refusal.error)? {
         Wish::Run(options) => Ok(*options),
         Wish::Print { .. } | Wish::ReadArgs(_) => Err(Error::silent(ExitCode::SYNTAX)),
     }
@@ -457,6 +463,7 @@ mod tests {
         let words = [&b"--timeout=9"[..], b".", b"a b"].map(<[u8]>::to_vec);
         let Ok(Wish::Run(options)) = secluded.read(&words, &|_| None) else { panic!("complete now") };
         assert_eq!((options.timeout, options.recurse(), options.args[0].as_os_str()), (9, true, OsStr::new("a b")));
+        assert_eq!((options.base_dir.as_slice(), options.client_info.as_slice()), (&b"."[..], &b".iLsfxCIvu"[..]));
     }
 
     #[test]
