@@ -1,7 +1,10 @@
 //! The texts of `--version`, `--help` and their kin.
 
 use super::flags::{self, DAEMON_FLAGS, FLAGS, Flag, Since};
-use crate::error::{Error, ExitCode};
+use crate::{
+    error::{Error, ExitCode},
+    hash::Algorithm,
+};
 
 /// The release whose behaviour we keep.
 pub const VERSION: &str = "3.5.0";
@@ -15,7 +18,18 @@ General Public Licence for details.
 ";
 const OURSELVES: &str = concat!("\nThis program is oc-rsync ", env!("CARGO_PKG_VERSION"), ".\n");
 
-const CHECKSUMS: &[&str] = &["xxh128", "xxh3", "xxh64", "(xxhash)", "md5", "md4", "sha1", "none"];
+/// The lists of `--version`; a second name of an algorithm stands in parentheses.
+fn lists() -> [(&'static str, Vec<String>); 3] {
+    let checksums = Algorithm::NAMES.into_iter();
+    let checksums = checksums.map(|(name, sum)| if sum.name() == name { name.to_owned() } else { format!("({name})") });
+    let plain = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    [
+        ("Checksum list", checksums.collect()),
+        ("Compress list", plain(COMPRESSIONS)),
+        ("Daemon auth list", plain(DAEMON_AUTHS)),
+    ]
+}
+
 const COMPRESSIONS: &[&str] = &["none"];
 const DAEMON_AUTHS: &[&str] = &["none"];
 
@@ -115,9 +129,7 @@ pub fn version() -> Vec<u8> {
     text += &in_lines(capabilities().iter().map(Trait::text));
     text += "Optimizations:\n";
     text += &in_lines(optimizations().iter().map(Trait::text));
-    for (name, list) in
-        [("Checksum list", CHECKSUMS), ("Compress list", COMPRESSIONS), ("Daemon auth list", DAEMON_AUTHS)]
-    {
+    for (name, list) in lists() {
         text += &format!("{name}:\n    {}\n", list.join(" "));
     }
     (text + LICENCE + OURSELVES).into_bytes()
@@ -130,9 +142,8 @@ pub fn version_json() -> Vec<u8> {
     for (name, items) in [("capabilities", capabilities()), ("optimizations", optimizations())] {
         text += &format!(",\n  \"{name}\": {{\n{}  }}", in_lines(items.iter().map(Trait::json)));
     }
-    for (name, list) in
-        [("checksum_list", CHECKSUMS), ("compress_list", COMPRESSIONS), ("daemon_auth_list", DAEMON_AUTHS)]
-    {
+    for (name, list) in lists() {
+        let name = name.to_ascii_lowercase().replace(' ', "_");
         let list: Vec<String> =
             list.iter().filter(|item| !item.starts_with('(')).map(|item| format!(" \"{item}\"")).collect();
         text += &format!(",\n  \"{name}\": [\n   {}\n  ]", list.join(","));
