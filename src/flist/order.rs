@@ -131,6 +131,7 @@ struct Place {
 
 fn tree_order(segment: &Segment) -> Option<Vec<u32>> {
     let ranks = Ranks::of(segment);
+    let shared = shared_start(segment);
     let mut own = ranks.own.iter();
     let places = segment.records.iter().enumerate().map(|(at, record)| {
         let (rank, prefix) = if record.base_len == 0 {
@@ -138,7 +139,7 @@ fn tree_order(segment: &Segment) -> Option<Vec<u32>> {
         } else if record.mode & libc::S_IFMT == libc::S_IFDIR {
             (own.next().map_or(0, |&rank| u64::from(rank) << 1), 0)
         } else {
-            (u64::from(ranks.of_dirs[record.dir as usize]) << 1 | 1, prefix(segment.base_of(record)))
+            (u64::from(ranks.of_dirs[record.dir as usize]) << 1 | 1, prefix(&segment.base_of(record)[shared..]))
         };
         Place { rank, prefix, at: at as u32 }
     });
@@ -162,6 +163,21 @@ fn prefix(name: &[u8]) -> u64 {
     let len = name.len().min(8);
     head[..len].copy_from_slice(&name[..len]);
     u64::from_be_bytes(head)
+}
+
+/// How many first bytes all files have in common: of `IMG_20240501_…` the prefix would tell nothing.
+fn shared_start(segment: &Segment) -> usize {
+    let is_file = |record: &&Record| record.base_len != 0 && record.mode & libc::S_IFMT != libc::S_IFDIR;
+    let mut names = segment.records.iter().filter(is_file).map(|record| segment.base_of(record));
+    let Some(first) = names.next() else { return 0 };
+    let mut shared = first.len();
+    for name in names {
+        shared = iter::zip(&first[..shared], name).take_while(|(a, b)| a == b).count();
+        if shared == 0 {
+            break;
+        }
+    }
+    shared
 }
 
 fn compare_tails(segment: &Segment, a: u32, b: u32) -> Ordering {
@@ -378,9 +394,20 @@ mod tests {
 
     #[test]
     fn names_longer_than_the_prefix_are_told_apart() {
-        let mut segment = list(&["12345678b", "12345678a", "12345678", "1234567", "12345678a/"]);
+        let mut segment = list(&[
+            "12345678b",
+            "12345678a",
+            "12345678",
+            "1234567",
+            "12345678a/",
+            "1234567890123456b",
+            "1234567890123456a",
+        ]);
         sort(&mut segment, Order::Tree);
-        assert_eq!(shown(&segment), ["1234567", "12345678", "12345678a", "12345678b", "12345678a/"]);
+        assert_eq!(
+            shown(&segment),
+            ["1234567", "12345678", "1234567890123456a", "1234567890123456b", "12345678a", "12345678b", "12345678a/"]
+        );
     }
 
     #[test]
