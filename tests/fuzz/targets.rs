@@ -11,15 +11,25 @@ use std::{
 
 use oc_rsync::{
     error::Result,
-    options::{Delete, Dirs, Options},
+    flist::{
+        Segment,
+        codec::Encoder,
+        order::{self, Order},
+        receive::Decoder,
+        requested::Requested,
+    },
+    hash::Algorithm,
+    log::{Log, LogCode, Sink, Speaker},
+    options::{Delete, Dirs, Levels, Options, Super},
     proto::{
-        Side, args as proto_args, filters as proto_filters, handshake as proto_handshake,
+        Compat, Protocol, Side, args as proto_args, filters as proto_filters, handshake as proto_handshake,
         item::Item,
         ndx::Indexes,
         stats::{DeleteStats, FinalStats},
         sums::{SumHead, Sums, write_block},
         token::{Token, TokenReader},
     },
+    text::wildmatch::wildmatch,
     wire::{Message, Pulse, ReadHalf, Reader, Rules, Writer},
 };
 
@@ -36,6 +46,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("args", args),
     ("filters", filters),
     ("stats", stats),
+    ("lists", lists),
+    ("patterns", patterns),
 ];
 
 /// The bytes in pieces of one size, as a slow peer would send them.
@@ -264,4 +276,105 @@ pub fn stats(data: &[u8]) {
         let again = written(|writer| stats.write(writer));
         assert_eq!(DeleteStats::read(&mut Reader::over(again)).ok(), Some(stats));
     }
+}
+
+struct Deaf;
+
+impl Sink for Deaf {
+    fn line(&self, _: LogCode, _: &[u8]) {}
+}
+
+/// A file list, whole or in segments: names stay inside, the order holds, and what was understood can be told again.
+pub fn lists(data: &[u8]) {
+    let (setting, data) = settings(data);
+    let (more, data) = settings(data);
+    let version = version(setting);
+    let inc_recurse = version >= 30 && more & 1 != 0;
+    let protocol = Protocol {
+        version,
+        remote_version: version,
+        compat: Compat {
+            inc_recurse,
+            safe_flist: more & 2 != 0,
+            varint_flist_flags: version >= 30 && more & 4 != 0,
+            id0_names: more & 8 != 0,
+            ..Compat::default()
+        },
+        checksum_seed: 0,
+        transfer_sum: Algorithm::Md5,
+        list_sum: Algorithm::Xxh3,
+    };
+    let options = Options {
+        dirs: Dirs::Recurse,
+        owner: true,
+        group: true,
+        links: true,
+        devices: more & 16 != 0,
+        specials: true,
+        numeric_ids: true,
+        relative: more & 32 != 0,
+        checksum: more & 64 != 0,
+        atimes: u8::from(version >= 28 && more & 128 != 0),
+        super_user: Super::Yes,
+        ..Options::default()
+    };
+    let log = Log::new(Levels::default(), Arc::new(Deaf), Speaker::Receiver);
+    let decoder = || Decoder::new(&options, &protocol, None, None, &log).expect("no maps");
+    let mut reader = Reader::over(data);
+    let mut first = decoder();
+    let Ok(received) = first.first(&mut reader) else { return };
+    check_segment(&received.segment, Order::of(version));
+    let again = written(|writer| {
+        let mut encoder = Encoder::new(&options, &protocol, &log);
+        encoder.entries(writer, &received.segment, 0)?;
+        encoder.end_first(writer, 0)
+    });
+    let told = decoder().first(&mut Reader::over(again)).expect("our own list");
+    assert_eq!(shown(&told.segment), shown(&received.segment));
+    while let Ok(dir) = reader.byte() {
+        match first.contents_of(&mut reader, dir.into()) {
+            Ok(received) => check_segment(&received.segment, Order::of(version)),
+            Err(_) => return,
+        }
+    }
+}
+
+fn check_segment(segment: &Segment, order: Order) {
+    for (_, entry) in segment.entries().filter(|(_, entry)| entry.is_active()) {
+        let path = entry.path();
+        assert!(!path.starts_with(b"/") && path.split(|&byte| byte == b'/').all(|part| !matches!(part, b".." | b"")));
+        assert!(entry.size() <= i64::MAX as u64 && entry.mtime().1 < 1_000_000_000);
+    }
+    let active: Vec<_> = segment.entries().map(|(_, entry)| entry).filter(|entry| entry.is_active()).collect();
+    assert!(active.is_sorted_by(|a, b| order::compare(*a, *b, order).is_le()));
+}
+
+fn shown(segment: &Segment) -> Vec<impl PartialEq + std::fmt::Debug> {
+    let active = segment.entries().map(|(_, entry)| entry).filter(|entry| entry.is_active());
+    let fields = active.map(|entry| {
+        let kind = (entry.mode(), entry.size(), entry.mtime().0, entry.atime(), entry.rdev());
+        (entry.path(), kind, (entry.uid(), entry.gid()), entry.link_target().to_vec(), entry.sum().map(<[u8]>::to_vec))
+    });
+    fields.collect()
+}
+
+/// Patterns: any is matched in time, and what a client asked for is what it may get.
+pub fn patterns(data: &[u8]) {
+    let (setting, data) = settings(data);
+    let at = memchr(0, data);
+    let (pattern, text) = (&data[..at], data.get(at + 1..).unwrap_or_default());
+    let fits = wildmatch(pattern, text);
+    if !pattern.iter().any(|byte| b"*?[\\".contains(byte)) {
+        assert_eq!(fits, pattern == text);
+    }
+    let log = Log::new(Levels::default(), Arc::new(Deaf), Speaker::Receiver);
+    let options = Options { relative: setting & 1 != 0, dirs: Dirs::Recurse, ..Options::default() };
+    let mut requested = Requested::new(&options);
+    requested.add(pattern, setting & 2 != 0, &log);
+    let allowed = requested.allows(text, setting & 4 != 0);
+    assert!(!requested.is_parent_only(text) || allowed || setting & 4 == 0 || matches!(text, b"." | b"/."));
+}
+
+fn memchr(byte: u8, data: &[u8]) -> usize {
+    data.iter().position(|&other| other == byte).unwrap_or(data.len())
 }
