@@ -6,17 +6,19 @@ use std::{
     io::{self, Write},
     os::unix::ffi::OsStringExt,
     process::ExitCode,
+    sync::Arc,
 };
 
 use crate::{
-    bytes,
-    error::{self, Error, Result},
+    bytes, client,
+    error::Error,
+    log::terminal::{Style, Terminal},
     options::{
         Options,
         help::VERSION,
         parse::{self, Wish},
-        target::Target,
     },
+    server,
     text::escape::{Policy, escape_line},
 };
 
@@ -34,24 +36,28 @@ pub fn main() -> ExitCode {
 fn fulfil(wish: Wish) -> u8 {
     match wish {
         Wish::Print { text, to_stderr } => print(&text, to_stderr),
-        Wish::Run(options) => match run(&options) {
-            Ok(status) => status,
-            Err(error) => fail(&error, options.eight_bit_output),
+        Wish::Run(options) => run(&options),
+        Wish::ReadArgs(secluded) => read_args(secluded),
+    }
+}
+
+/// Runs a transfer: everything is said by the side that runs it.
+fn run(options: &Options) -> u8 {
+    let terminal = Arc::new(Terminal::new(Style::new(options)));
+    let code = if options.is_server() { server::run(options, terminal) } else { client::run(options, terminal) };
+    code.0
+}
+
+/// A server whose arguments come over the wire (`-s`).
+fn read_args(secluded: parse::Secluded) -> u8 {
+    let environment = |name: &str| env::var_os(name).map(OsString::into_vec);
+    match server::read_args() {
+        Err(error) => fail(&error.by("server"), false),
+        Ok(words) => match secluded.read(&words, &environment) {
+            Ok(wish) => fulfil(wish),
+            Err(refusal) => fail(&refusal.error, refusal.eight_bit),
         },
-        Wish::ReadArgs(_) => fail(&not_yet().by("server"), false),
     }
-}
-
-fn run(options: &Options) -> Result<u8> {
-    if !options.is_server() {
-        Target::of(options)?;
-    }
-    Err(not_yet())
-}
-
-#[track_caller]
-fn not_yet() -> Error {
-    Error::new(error::ExitCode::UNSUPPORTED, "rsync: transfers are not supported by this build")
 }
 
 fn print(text: &[u8], to_stderr: bool) -> u8 {

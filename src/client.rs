@@ -1,1 +1,190 @@
-//! The user's side of a run: which role we play, over which transport.
+//! The user's side of a run: which role we play, over which transport, and what is said at the end.
+
+use std::{sync::Arc, thread, time::Instant};
+
+use crate::{
+    error::{Error, ExitCode, Result},
+    log::{Log, Sink, Speaker},
+    options::{
+        Info, Options,
+        forward::{FarArgs, client_info, far_args, local_server, settle_local},
+        target::{Host, Target},
+    },
+    proto::Side,
+    report::summary::{self, Ending},
+    server,
+    session::{self, Ended, Shelf, Start, finish},
+    sys::{poll::Wake, process, signal},
+    text::number::Style,
+    transport::{
+        Connection,
+        pair::{handover, pair},
+        shell::{self, Child, ShellCommand},
+    },
+};
+
+/// A client at work: what all transports need.
+struct Client<'a> {
+    options: &'a Options,
+    terminal: Arc<dyn Sink>,
+    wake: Wake,
+    umask: u32,
+    started: Instant,
+}
+
+/// Runs a client to its exit status; everything is said.
+pub fn run(options: &Options, terminal: Arc<dyn Sink>) -> ExitCode {
+    let log = Log::new(options.levels.clone(), Arc::clone(&terminal), Speaker::Client);
+    let outcome = prepare(options, terminal).and_then(|client| client.run());
+    outcome.unwrap_or_else(|error| {
+        finish::tell(&log, &error);
+        error.code
+    })
+}
+
+fn prepare(options: &Options, terminal: Arc<dyn Sink>) -> Result<Client<'_>> {
+    let failed = |error| session::ipc("eventfd", &error);
+    let umask = process::take_umask();
+    let wake = Wake::new().map_err(failed)?;
+    signal::install(&wake).map_err(failed)?;
+    Ok(Client { options, terminal, wake, umask, started: Instant::now() })
+}
+
+impl Client<'_> {
+    fn run(&self) -> Result<ExitCode> {
+        Ok(match Target::of(self.options)? {
+            Target::Local { sources, dest } => self.local(sources, dest),
+            Target::Push { host, sources, dest } => {
+                let args = far_args(self.options, true, &[dest]);
+                self.remote(&host, args, true, sources, Vec::new())?
+            }
+            Target::Pull { host, sources, dest } => {
+                let args = far_args(self.options, false, &sources);
+                self.remote(&host, args, false, dest.into_iter().collect(), sources)?
+            }
+        })
+    }
+
+    /// Both ends in this process: we send, a server on a thread of its own receives.
+    fn local(&self, sources: Vec<Vec<u8>>, dest: Option<Vec<u8>>) -> ExitCode {
+        let mut options = self.options.clone();
+        settle_local(&mut options);
+        let dest = dest.unwrap_or_else(|| b".".to_vec());
+        let theirs = local_server(&options, &dest);
+        let (here, there) = pair(&self.wake);
+        let (giver, taker) = handover(&self.wake);
+        let far = server::Local {
+            options: &theirs,
+            end: there,
+            taker,
+            dest,
+            terminal: Arc::clone(&self.terminal),
+            wake: &self.wake,
+            umask: self.umask,
+        };
+        let near = Start {
+            options: &options,
+            side: Side { server: false, sends: true, local: true },
+            read: Box::new(here.read),
+            write: Box::new(here.write),
+            shelf: Shelf::Giver(giver),
+            umask: self.umask,
+            terminal: Arc::clone(&self.terminal),
+            wake: &self.wake,
+            paths: sources,
+            sources: Vec::new(),
+            secluded: None,
+        };
+        let (ended, server) = thread::scope(|scope| {
+            let server = thread::Builder::new().name("server".into()).spawn_scoped(scope, || server::local(far));
+            let ended = session::run(near);
+            let server = match server.map(thread::ScopedJoinHandle::join) {
+                Ok(Ok(code)) => code,
+                _ => ExitCode::CRASHED,
+            };
+            (ended, server)
+        });
+        self.conclude(ended, server, Speaker::Sender)
+    }
+
+    fn remote(
+        &self,
+        host: &Host,
+        args: FarArgs,
+        sends: bool,
+        paths: Vec<Vec<u8>>,
+        sources: Vec<Vec<u8>>,
+    ) -> Result<ExitCode> {
+        let options = self.options;
+        let speaker = if sends { Speaker::Sender } else { Speaker::ReceiverStart };
+        let log = Log::new(options.levels.clone(), Arc::clone(&self.terminal), speaker);
+        let command = ShellCommand {
+            shell: Some(options.remote_shell().to_vec()),
+            user: host.user.clone(),
+            host: host.name.clone(),
+            address_family: options.address_family,
+            blocking_io: options.blocking_io,
+            rsync_path: options.rsync_path.clone(),
+            server_args: args.argv,
+            ..ShellCommand::default()
+        };
+        let Connection { read, write, child } = shell::spawn(&command, &self.wake, &log)?;
+        let info = Options { client_info: client_info(options, sends), ..options.clone() };
+        let ended = session::run(Start {
+            options: &info,
+            side: Side { server: false, sends, local: false },
+            read,
+            write,
+            shelf: Shelf::None,
+            umask: self.umask,
+            terminal: Arc::clone(&self.terminal),
+            wake: &self.wake,
+            paths,
+            sources,
+            secluded: args.secluded,
+        });
+        let speaker = if sends { Speaker::Sender } else { Speaker::Generator };
+        let Some(child) = child else { return Ok(self.conclude(ended, ExitCode::OK, speaker)) };
+        Ok(self.after_child(ended, child, speaker))
+    }
+
+    /// Reaps the remote shell; where the connection was lost, its exit status says more than we know.
+    fn after_child(&self, mut ended: Ended, child: Child, speaker: Speaker) -> ExitCode {
+        if ended.stats.is_some() {
+            let code = child.finish(&self.wake).code();
+            return self.conclude(ended, code, speaker);
+        }
+        let end = if ended.lost { child.after_failure() } else { child.interrupt() };
+        ended.code = end.after(ended.code);
+        self.conclude(ended, ExitCode::OK, speaker)
+    }
+
+    /// The summary and the closing line of a run whose other end gave `far`.
+    fn conclude(&self, ended: Ended, far: ExitCode, speaker: Speaker) -> ExitCode {
+        let log = Log::new(self.options.levels.clone(), Arc::clone(&self.terminal), speaker);
+        let Some(stats) = &ended.stats else {
+            let code = ended.code.max(far);
+            if let Some(error) = ended.unclosed {
+                finish::tell_code(&log, &Error { code, ..error });
+            }
+            return code;
+        };
+        let ending = Ending {
+            style: Style::level(self.options.human_readable),
+            protocol: ended.protocol,
+            seconds: Some(self.started.elapsed().as_secs() as i64),
+            level: log.info(Info::Stats),
+            dry_run: self.options.dry_run,
+            batch_only: false,
+        };
+        for (code, line) in summary::lines(stats, &ending) {
+            log.say(code, line);
+        }
+        log.finish();
+        let code = if far == ExitCode::OK { ended.code } else { far };
+        if code != ExitCode::OK {
+            finish::tell_code(&log, &Error::silent(code));
+        }
+        code
+    }
+}

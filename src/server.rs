@@ -1,1 +1,108 @@
 //! The `--server` side, on any two byte halves.
+
+use std::{os::unix::ffi::OsStrExt, sync::Arc};
+
+use crate::{
+    error::{Error, ExitCode, Result},
+    log::{Log, Sink, Speaker},
+    options::{Mode, Options},
+    proto::{Side, args},
+    session::{self, Shelf, Start, finish},
+    sys::{poll::Wake, process, signal},
+    text::path,
+    transport::{
+        Connection,
+        pair::{End, Taker},
+    },
+    wire::Reader,
+};
+
+/// Serves the client at our standard input and output; the exit status. C: main.c start_server
+pub fn run(options: &Options, terminal: Arc<dyn Sink>) -> ExitCode {
+    let log = Log::new(options.levels.clone(), Arc::clone(&terminal), Speaker::Server);
+    serve(options, terminal).unwrap_or_else(|error| {
+        finish::tell(&log, &error);
+        error.code
+    })
+}
+
+fn serve(options: &Options, terminal: Arc<dyn Sink>) -> Result<ExitCode> {
+    let failed = |error| session::ipc("eventfd", &error);
+    let umask = process::take_umask();
+    let wake = Wake::new().map_err(failed)?;
+    signal::install(&wake).map_err(failed)?;
+    let sends = options.mode == Mode::ServerSender;
+    let paths = paths(options, sends)?;
+    let Connection { read, write, .. } = Connection::stdio(&wake).map_err(|error| session::ipc("stdio", &error))?;
+    let ended = session::run(Start {
+        options,
+        side: Side { server: true, sends, local: false },
+        read,
+        write,
+        shelf: Shelf::None,
+        umask,
+        terminal,
+        wake: &wake,
+        paths,
+        sources: Vec::new(),
+        secluded: None,
+    });
+    Ok(ended.code)
+}
+
+/// The arguments of a client that sends them over the wire (`-s`). C: main.c, am_server with protect_args
+pub fn read_args() -> Result<Vec<Vec<u8>>> {
+    let wake = Wake::new().map_err(|error| session::ipc("eventfd", &error))?;
+    let Connection { read, .. } = Connection::stdio(&wake).map_err(|error| session::ipc("stdio", &error))?;
+    // Nothing may be read beyond the arguments: what follows belongs to the session.
+    args::receive(&mut Reader::unbuffered(read, "server"))
+}
+
+/// Sources or destination, seen from where the client said we should start. C: main.c do_server_sender
+fn paths(options: &Options, sends: bool) -> Result<Vec<Vec<u8>>> {
+    let base = match options.base_dir.as_slice() {
+        b"" | b"." => None,
+        dir => Some(dir),
+    };
+    let place = |arg: &[u8]| match base {
+        Some(base) if !arg.starts_with(b"/") && !(sends && options.relative) => path::join(base, arg),
+        _ => arg.to_vec(),
+    };
+    let mut paths: Vec<_> = options.args.iter().map(|arg| place(arg.as_bytes())).collect();
+    if sends && paths.is_empty() {
+        if options.dirs == crate::options::Dirs::Skip && !options.list_only {
+            return Err(Error::new(ExitCode::SYNTAX, "ERROR: do_server_sender called without args").by("sender"));
+        }
+        paths.push(base.unwrap_or(b".").to_vec());
+    }
+    Ok(paths)
+}
+
+/// The receiving end of a local copy.
+pub struct Local<'a> {
+    pub options: &'a Options,
+    pub end: End,
+    pub taker: Taker,
+    pub dest: Vec<u8>,
+    pub terminal: Arc<dyn Sink>,
+    pub wake: &'a Wake,
+    pub umask: u32,
+}
+
+/// Serves the client in this process.
+pub fn local(at: Local<'_>) -> ExitCode {
+    let ended = session::run(Start {
+        options: at.options,
+        side: Side { server: true, sends: false, local: true },
+        read: Box::new(at.end.read),
+        write: Box::new(at.end.write),
+        shelf: Shelf::Taker(at.taker),
+        umask: at.umask,
+        terminal: at.terminal,
+        wake: at.wake,
+        paths: vec![at.dest],
+        sources: Vec::new(),
+        secluded: None,
+    });
+    ended.code
+}

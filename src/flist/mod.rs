@@ -134,11 +134,39 @@ impl FileList {
         Some(first)
     }
 
+    /// How many segments are in play.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// A segment by its position among those in play.
+    pub fn segment(&self, position: usize) -> Option<&Arc<Segment>> {
+        self.segments.get(position)
+    }
+
+    /// Entries in the segments from a position on.
+    pub fn entries_from(&self, position: usize) -> usize {
+        self.segments.iter().skip(position).map(|segment| segment.len()).sum()
+    }
+
+    /// The position of the segment that a file index belongs to.
+    pub fn position_of(&self, index: i32) -> Option<usize> {
+        let after = self.segments.partition_point(|segment| segment.first_index - 1 <= index);
+        let position = after.checked_sub(1)?;
+        self.segments.get(position).filter(|segment| index < segment.end_index())?;
+        Some(position)
+    }
+
+    /// Whether a whole list names this directory.
+    pub fn has_dir(&self, path: &[u8]) -> bool {
+        let mut entries = self.segments.iter().flat_map(|segment| segment.entries());
+        entries.any(|(_, entry)| entry.is_dir() && entry.is_active() && entry.path() == path)
+    }
+
     /// The segment that a file index belongs to; `first_index - 1`, its parent directory, belongs to it as well.
     /// C: flist_for_ndx
     pub fn segment_of(&self, index: i32) -> Option<&Arc<Segment>> {
-        let after = self.segments.partition_point(|segment| segment.first_index - 1 <= index);
-        self.segments.get(after.checked_sub(1)?).filter(|segment| index < segment.end_index())
+        self.segments.get(self.position_of(index)?)
     }
 
     /// The entry with a file index, or with `first_index - 1` the directory a segment lies in.

@@ -81,6 +81,12 @@ pub fn multiplex(
     if side.server || protocol.version >= 30 {
         writer.multiplex()?;
     }
+    multiplex_in(reader, protocol, side, messages);
+    Ok(())
+}
+
+/// The same for what comes in alone; once framing began, another handler takes over.
+pub fn multiplex_in(reader: &mut Reader, protocol: &Protocol, side: Side, messages: Box<dyn Messages + Send>) {
     if !side.server || protocol.version >= 30 {
         let rules = Rules {
             peer_sends: !side.sends,
@@ -90,7 +96,6 @@ pub fn multiplex(
         };
         reader.multiplex(rules, messages);
     }
-    Ok(())
 }
 
 /// Whether our options (and on a server the client's abilities) allow incremental recursion.

@@ -1,1 +1,161 @@
-//! The three roles of a transfer: sender, generator, receiver.
+//! The three roles of a transfer: sender, generator, receiver; and what they share.
+
+pub mod generator;
+pub mod receiver;
+pub mod sender;
+pub mod tally;
+
+use std::sync::Arc;
+
+use crate::{
+    flist::{Entry, Segment},
+    log::{Log, LogCode},
+    meta::Rules,
+    options::{Info, Options},
+    proto::{Protocol, Side},
+    report::{
+        format::{Context, OutFormat, Subject},
+        item::{Changes, Run},
+    },
+    sys::{clock, users},
+};
+
+/// What every role of one session knows: made after the handshake, never changed again.
+pub struct Transfer {
+    pub options: Options,
+    pub protocol: Protocol,
+    /// Both ends are in this process.
+    pub local: bool,
+    /// Files travel whole, without looking for what the destination already has.
+    pub whole_file: bool,
+    pub rules: Rules,
+    /// The receiving side sets the times of symlinks. C: receiver_symlink_times
+    pub link_times: bool,
+    /// How items are told; `None`: they are not.
+    pub format: Option<OutFormat>,
+}
+
+impl Transfer {
+    pub fn new(options: &Options, protocol: Protocol, side: Side, umask: u32) -> Self {
+        let euid = users::effective_uid();
+        let local = side.local;
+        let link_times = match (side.sends, side.server) {
+            _ if !side.sends || local => true,
+            _ if protocol.version < 30 => false,
+            (_, true) => options.client_info.contains(&b'L'),
+            (_, false) => protocol.compat.symlink_times,
+        };
+        Self {
+            link_times,
+            rules: Rules::new(options, protocol.list_sum, umask, euid),
+            format: OutFormat::of(options),
+            whole_file: options.whole_file.unwrap_or(local),
+            options: options.clone(),
+            protocol,
+            local,
+        }
+    }
+
+    pub fn server(&self) -> bool {
+        self.options.is_server()
+    }
+
+    /// Something is really changed. C: do_xfers
+    pub fn for_real(&self) -> bool {
+        !self.options.dry_run
+    }
+
+    /// 0: lines do not depend on what changed; 1: changed entries are itemized; 2: all. C: stdout_format_has_i
+    pub fn itemize(&self) -> u8 {
+        self.format.as_ref().map_or(0, |format| format.itemize)
+    }
+
+    /// Whether a file is told before its data moves. C: log_before_transfer
+    pub fn tells_before(&self) -> bool {
+        self.format.as_ref().is_some_and(|format| format.before_transfer)
+    }
+
+    /// Tells an entry by the format in force; a server tells nothing. C: log.c log_item
+    pub fn tell(&self, log: &Log, entry: Entry<'_>, about: &About<'_>) {
+        let Some(format) = self.format.as_ref().filter(|_| !self.server()) else { return };
+        let subject = Subject {
+            hard_link: about.hard_link,
+            source: about.source,
+            traffic: about.traffic,
+            sum: about.sum.clone(),
+            sum_len: self.protocol.list_sum.len(),
+            ..Subject::entry(entry, Changes(about.bits), &self.options)
+        };
+        let outgoing = about.sender && !self.local;
+        let context = context(about.sender, outgoing, self.options.times, self.link_times);
+        log.say(LogCode::Client, format.line(&subject, &context));
+    }
+
+    /// Tells an entry whose data does not move, where that is worth a line. C: log.c maybe_log_item
+    pub fn tell_item(&self, log: &Log, entry: Entry<'_>, about: &About<'_>) {
+        let significant = Changes(about.bits).significant();
+        let named = !about.hard_link.is_empty();
+        let itemize = self.itemize();
+        let seen = itemize > 0 && (significant || named || itemize > 1 || log.info(Info::Name) >= 2);
+        let local_change = Changes(about.bits).has(Changes::LOCAL) && significant;
+        if seen || local_change || named || entry.is_dir() && significant {
+            self.tell(log, entry, about);
+        }
+    }
+}
+
+/// What lines say besides their subject, at this moment.
+pub fn context(sender: bool, outgoing: bool, times: bool, link_times: bool) -> Context<'static> {
+    let run = Run { outgoing, times, link_times };
+    Context { run, sender, pid: std::process::id(), now: clock::now().0, stamp: &stamp }
+}
+
+/// `2024/02/29 12:34:56`, as formats show a time.
+fn stamp(seconds: i64) -> String {
+    clock::local(seconds).map_or_else(|_| seconds.to_string(), |at| {
+        let (date, time) = ((at.year, at.month, at.day), (at.hour, at.minute, at.second));
+        format!("{:04}/{:02}/{:02} {:02}:{:02}:{:02}", date.0, date.1, date.2, time.0, time.1, time.2)
+    })
+}
+
+/// What a line about an entry says besides the entry.
+#[derive(Clone, Debug, Default)]
+pub struct About<'a> {
+    /// Item bits. C: ITEM_*
+    pub bits: u32,
+    pub sender: bool,
+    pub hard_link: &'a [u8],
+    /// On the sender: the source argument that the entry came from.
+    pub source: Option<&'a [u8]>,
+    /// Bytes out and in for this entry.
+    pub traffic: (u64, u64),
+    pub sum: Option<Vec<u8>>,
+}
+
+/// The first pass over the list, or the second one for files whose whole-file sum disagreed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pass {
+    First,
+    Redo,
+}
+
+/// What the receiver tells the generator: the only thing that goes sideways.
+#[derive(Debug)]
+pub enum Feedback {
+    /// The sender listed the contents of another directory.
+    Segment(Arc<Segment>),
+    /// No further segments will come.
+    ListEnd,
+    /// The sender finished a phase.
+    PhaseDone,
+    /// The whole-file sum of this file disagreed.
+    Redo(i32),
+    /// This file is in place.
+    Finished(i32),
+    /// This file will not come, or could not be put in place.
+    Declined(i32),
+    /// The sender had an error of these kinds (`flist::io_error`).
+    IoError(i32),
+    /// A server's receiver has something to say: the writer's outbox holds it.
+    Line,
+}

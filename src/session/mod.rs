@@ -1,1 +1,188 @@
 //! One transfer over one connection, from handshake to goodbye.
+
+pub mod finish;
+mod listen;
+mod receive;
+mod send;
+mod voice;
+
+use std::{io, sync::Arc};
+
+use crate::{
+    error::{Error, ExitCode, Result},
+    flist::io_error,
+    log::{Log, LogCode, Sink, Speaker},
+    options::Options,
+    proto::{Side, handshake},
+    report::summary::Stats,
+    role::Transfer,
+    sys::poll::Wake,
+    transport::pair::{Giver, Taker},
+    wire::{Pulse, ReadHalf, Reader, WriteHalf, Writer},
+};
+
+use listen::{Heard, Listener};
+use voice::PeerSink;
+
+/// The side channel of a local copy, over which open files are handed.
+pub enum Shelf {
+    None,
+    Giver(Giver),
+    Taker(Taker),
+}
+
+/// Everything a session starts from.
+pub struct Start<'a> {
+    pub options: &'a Options,
+    pub side: Side,
+    pub read: Box<dyn ReadHalf>,
+    pub write: Box<dyn WriteHalf>,
+    pub shelf: Shelf,
+    /// What `take_umask` returned.
+    pub umask: u32,
+    /// Where our own lines go: the terminal, or a server's stderr.
+    pub terminal: Arc<dyn Sink>,
+    pub wake: &'a Wake,
+    /// On a sender the sources, on a receiver the destination; without host.
+    pub paths: Vec<Vec<u8>>,
+    /// On a receiving client: what it asked the server for.
+    pub sources: Vec<Vec<u8>>,
+    /// With `-s`: what the server is to be told before anything else.
+    pub secluded: Option<Vec<Vec<u8>>>,
+}
+
+/// How a session ended. Everything was said, except what a client says last: summary and closing line.
+#[derive(Debug)]
+pub struct Ended {
+    /// Of a run that came to its end: whether everything could be transferred.
+    pub code: ExitCode,
+    /// The counts of a run that came to its regular end.
+    pub stats: Option<Stats>,
+    pub protocol: u8,
+    /// The peer closed the connection before its time: the remote shell may know why.
+    pub lost: bool,
+    /// Why a client's session failed: the closing line is to be said once the far side's exit status is known.
+    pub unclosed: Option<Error>,
+}
+
+/// A session after its handshake.
+struct Link<'a> {
+    start: Parts<'a>,
+    transfer: Transfer,
+    reader: Reader,
+    writer: Writer,
+    log: Log,
+    heard: Arc<Heard>,
+    /// A server's way to the client.
+    voice: Option<PeerSink>,
+}
+
+/// What of the `Start` lives as long as the session.
+struct Parts<'a> {
+    wake: &'a Wake,
+    side: Side,
+    shelf: Shelf,
+    paths: Vec<Vec<u8>>,
+    sources: Vec<Vec<u8>>,
+}
+
+/// Runs a whole session.
+pub fn run(start: Start<'_>) -> Ended {
+    let speaker = match (start.side.sends, start.side.server) {
+        (true, _) => Speaker::Sender,
+        (false, _) => Speaker::ReceiverStart,
+    };
+    let log = Log::new(start.options.levels.clone(), Arc::clone(&start.terminal), speaker);
+    let server = start.side.server;
+    let mut link = match open(start, log.clone()) {
+        Ok(link) => link,
+        Err(error) => {
+            log.say_lines(LogCode::Error, &error.message);
+            if server {
+                finish::tell_code(&log, &error);
+            }
+            return Ended::failed(error, 0, server);
+        }
+    };
+    let done = if link.start.side.sends { send::run(&mut link) } else { receive::run(&mut link) };
+    let protocol = link.transfer.protocol.version;
+    match done {
+        Ok(stats) => {
+            Ended { code: flaws(&link), stats: Some(stats), protocol, lost: false, unclosed: None }
+        }
+        Err(error) => {
+            let told = finish::fail(&mut link, &error);
+            let code = told.unwrap_or(error.code);
+            Ended::failed(Error { code, ..error }, protocol, server || told.is_some())
+        }
+    }
+}
+
+impl Ended {
+    fn failed(error: Error, protocol: u8, closed: bool) -> Self {
+        let (code, lost) = (error.code, lost(&error));
+        Self { code, stats: None, protocol, lost, unclosed: (!closed).then_some(error) }
+    }
+}
+
+fn lost(error: &Error) -> bool {
+    matches!(error.code, ExitCode::STREAM_IO | ExitCode::SOCKET_IO | ExitCode::PROTOCOL)
+}
+
+/// The exit status of a run that reached its end, by what went wrong on the way. C: in cleanup.c _exit_cleanup
+fn flaws(link: &Link<'_>) -> ExitCode {
+    let errors = link.heard.io_error();
+    match () {
+        () if errors & io_error::GENERAL != 0 || link.log.transfer_failed() => ExitCode::PARTIAL,
+        () if errors & io_error::VANISHED != 0 => ExitCode::VANISHED,
+        () if errors & io_error::DEL_LIMIT != 0 => ExitCode::DEL_LIMIT,
+        () => ExitCode::OK,
+    }
+}
+
+/// Shakes hands and begins framing.
+fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
+    let Start { options, side, read, write, shelf, umask, terminal, wake, paths, sources, secluded } = start;
+    let pulse = Pulse::new(options.timeout);
+    let role = log.speaker().name();
+    let mut reader = Reader::new(read, pulse.clone(), role);
+    let mut writer = Writer::new(throttled(write, options), pulse, role);
+    if let Some(args) = secluded {
+        crate::proto::args::send(&mut writer, args.into_iter().skip(1))?;
+    }
+    let voice = side.server.then(|| PeerSink::new(writer.outbox(), options, Arc::clone(&terminal)));
+    let log = match &voice {
+        Some(voice) => log.into_sink(Arc::new(voice.clone())),
+        None => log,
+    };
+    let mut notes = |word, level, line: Vec<u8>| {
+        if log.debug(word) >= level {
+            log.say(LogCode::Info, line);
+        }
+    };
+    let protocol = handshake::agree(&mut reader, &mut writer, side, options, &mut notes)?;
+    let voice = voice.map(|voice| voice.for_protocol(protocol.version));
+    let log = match &voice {
+        Some(voice) => log.into_sink(Arc::new(voice.clone())),
+        None => log,
+    };
+    let transfer = Transfer::new(options, protocol, side, umask);
+    let heard = Arc::<Heard>::default();
+    let listener = Listener::new(&transfer, log.clone(), Arc::clone(&heard));
+    handshake::multiplex(&mut reader, &mut writer, &transfer.protocol, side, Box::new(listener))?;
+    let start = Parts { wake, side, shelf, paths, sources };
+    Ok(Link { start, transfer, reader, writer, log, heard, voice })
+}
+
+fn throttled(write: Box<dyn WriteHalf>, options: &Options) -> Box<dyn WriteHalf> {
+    match options.bwlimit {
+        0 => write,
+        limit => Box::new(crate::wire::throttle::Throttle::new(write, limit)),
+    }
+}
+
+/// A system call failed where the reference gives up with exit status 14.
+#[track_caller]
+pub(crate) fn ipc(what: &str, error: &io::Error) -> Error {
+    Error::new(ExitCode::IPC, format!("rsync: {what}: {}", crate::error::errno_text(error)))
+}

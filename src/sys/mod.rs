@@ -10,6 +10,7 @@ pub mod extent;
 pub mod file;
 pub mod locale;
 pub mod pipe;
+
 pub mod poll;
 pub mod process;
 pub mod signal;

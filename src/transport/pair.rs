@@ -389,6 +389,12 @@ impl Giver {
 }
 
 impl Taker {
+    /// The oldest file on the shelf.
+    pub fn take_next(&self) -> Option<SourceFile> {
+        let ticket = self.shelf.lock().files.front()?.0;
+        self.take(ticket)
+    }
+
     /// The file of a ticket, once.
     pub fn take(&self, ticket: u32) -> Option<SourceFile> {
         let mut state = self.shelf.lock();

@@ -54,6 +54,11 @@ impl Reader {
         }
     }
 
+    /// A reader that takes no byte from the half before it is asked for: somebody else reads on from there.
+    pub fn unbuffered(half: Box<dyn ReadHalf>, role: &'static str) -> Self {
+        Self { buffer: vec![0; 1].into_boxed_slice(), ..Self::new(half, Pulse::default(), role) }
+    }
+
     /// A reader of bytes that are there already.
     pub fn over(bytes: impl Into<Vec<u8>>) -> Self {
         Self::new(Box::new(io::Cursor::new(bytes.into())), Pulse::default(), "receiver")

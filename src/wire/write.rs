@@ -133,6 +133,11 @@ impl Writer {
         self.total
     }
 
+    /// Counts bytes that went another way but belong to this direction.
+    pub fn account(&mut self, bytes: u64) {
+        self.total += bytes;
+    }
+
     fn empty_len(&self) -> usize {
         if self.multiplexed { 4 } else { 0 }
     }

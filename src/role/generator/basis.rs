@@ -1,0 +1,112 @@
+//! Asking for a file: what we have of it, its block sums, and the item that goes to the sender.
+
+use std::fs::File;
+
+use super::{Generator, decide::Visit};
+use crate::{
+    bytes,
+    delta::blocks::{BlockLayout, SumLength},
+    error::Result,
+    log::LogCode,
+    options::Debug,
+    proto::{
+        item::{Flags, Item},
+        ndx::Index,
+        sums::{SumHead, write_block},
+    },
+    role::{About, Pass},
+    sys::stat::Stat,
+};
+
+/// What the sender may build on.
+pub(super) enum Basis {
+    /// Nothing: the whole file is wanted.
+    None,
+    File(File, u64),
+    /// There is one, but it cannot be read: as if the file did not exist.
+    Unreadable,
+}
+
+impl Generator<'_> {
+    pub(super) fn open_basis(&mut self, path: &[u8], stat: &Stat) -> Basis {
+        if !self.transfer.for_real() || self.transfer.whole_file {
+            return Basis::None;
+        }
+        match self.root.open_read(path, 0) {
+            Ok(file) => Basis::File(file, stat.size),
+            Err(error) => {
+                let what = bytes!["failed to open ", self.names.full(path), ", continuing"];
+                self.log.syserr(LogCode::Error, what, &error);
+                Basis::Unreadable
+            }
+        }
+    }
+
+    /// Writes the request for a file: index, item, sums of the basis.
+    pub(super) fn request(&mut self, visit: Visit<'_>, old: Option<Stat>, basis: Basis) -> Result<()> {
+        let old = old.filter(|_| !matches!(basis, Basis::Unreadable));
+        if self.incremental()
+            && self.transfer.for_real()
+            && let Some(progress) = self.progress.get_mut(self.current)
+        {
+            progress.under_way += 1;
+        }
+        self.outgoing.write(self.writer, Index::Entry(visit.index))?;
+        if self.itemizing {
+            let checked = self.transfer.options.checksum && visit.pass == Pass::First;
+            let bits = if checked { Flags::TRANSFER | Flags::REPORT_CHANGE } else { Flags::TRANSFER };
+            let item = Item::new(self.item_flags(visit, old.as_ref(), bits));
+            item.write(self.writer, self.transfer.protocol.version)?;
+        }
+        match basis {
+            _ if !self.transfer.for_real() => Ok(()),
+            Basis::File(file, size) if size > 0 => self.write_sums(visit, file, size),
+            _ => SumHead::default().write(self.writer),
+        }
+    }
+
+    /// C: generator.c generate_and_send_sums
+    fn write_sums(&mut self, visit: Visit<'_>, file: File, size: u64) -> Result<()> {
+        let length = if visit.pass == Pass::First { SumLength::Short } else { SumLength::Full };
+        let protocol = &self.transfer.protocol;
+        let Some(layout) = BlockLayout::new(size, self.transfer.options.block_size, protocol, length) else {
+            let line = bytes!["WARNING: file is too large for checksum sending: ", visit.path];
+            self.log.say(LogCode::Warning, line);
+            return SumHead::default().write(self.writer);
+        };
+        let (log, trace) = (&self.log, self.log.debug(Debug::Deltasum));
+        if trace >= 2 {
+            log.say(LogCode::Info, bytes!["generating and sending sums for ", visit.index]);
+            log.say(LogCode::Info, layout.describe());
+        }
+        let head = layout.head();
+        head.write(self.writer)?;
+        let writer = &mut *self.writer;
+        layout.for_each_sum(file, protocol, |block| {
+            if trace >= 3 {
+                let sum = format!(" sum1={:08x}", block.weak);
+                let line = bytes!["chunk[", block.index, "] offset=", block.offset, " len=", block.len, sum];
+                log.say(LogCode::Info, line);
+            }
+            write_block(writer, block.weak, block.strong, head.sum_len)
+        })
+    }
+
+    fn item_flags(&self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags) -> Flags {
+        self.transfer.rules.item_flags(&visit.wanted, old, flags, false)
+    }
+
+    /// Tells the sender (or, before protocol 29, our own user) what changed about an entry. C: generator.c itemize
+    pub(super) fn itemize(&mut self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags) -> Result<()> {
+        let flags = self.item_flags(visit, old, flags);
+        if !flags.any(Flags::SIGNIFICANT) && self.name_level() < 2 && self.transfer.itemize() < 2 {
+            return Ok(());
+        }
+        if self.transfer.protocol.version >= 29 {
+            self.outgoing.write(self.writer, Index::Entry(visit.index))?;
+            return Item::new(flags).write(self.writer, self.transfer.protocol.version);
+        }
+        self.transfer.tell(&self.log, visit.entry, &About { bits: flags.0, ..About::default() });
+        Ok(())
+    }
+}

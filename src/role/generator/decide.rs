@@ -1,0 +1,217 @@
+//! What happens to one entry: left alone, touched up, made here, or asked for.
+
+use std::io;
+
+use super::{Generator, basis::Basis};
+use crate::{
+    bytes,
+    dest::{
+        self,
+        delete::{Remover, Room},
+        make::{self, Node},
+    },
+    error::Result,
+    flist::Entry,
+    log::LogCode,
+    meta::{Kind, Wanted, apply::How},
+    options::Info,
+    proto::item::Flags,
+    role::Pass,
+    sys::{stat::Stat, users},
+    text::path::unsafe_symlink,
+};
+
+/// One entry on its way through the generator.
+#[derive(Clone, Copy)]
+pub(super) struct Visit<'e> {
+    pub entry: Entry<'e>,
+    pub index: i32,
+    /// Its path at the destination.
+    pub path: &'e [u8],
+    /// The attributes it shall have here.
+    pub wanted: Wanted<'e>,
+    pub pass: Pass,
+}
+
+impl Generator<'_> {
+    /// Brings one entry into shape or requests its data. C: generator.c recv_generator
+    pub(super) fn visit(&mut self, entry: Entry<'_>, index: i32, pass: Pass) -> Result<()> {
+        let path = self.path_of(entry);
+        self.debug(|| bytes!["recv_generator(", path, ",", index, ")"]);
+        if self.dirs.is_skipped(&path) {
+            if entry.is_dir() {
+                self.dirs.mark_missing(index);
+            }
+            return Ok(());
+        }
+        if entry.is_dir() && self.incremental() {
+            return self.prepare_dir(entry, &path);
+        }
+        let old = self.look(entry, &path)?;
+        if entry.is_dir() {
+            return self.visit_dir(entry, index, &path, old).map(drop);
+        }
+        let existing = old.as_ref().ok().filter(|old| !old.is_dir()).map(|old| old.mode);
+        let visit = Visit { entry, index, path: &path, wanted: self.wanted(entry, existing), pass };
+        match Kind::of(entry.mode()) {
+            Kind::Symlink if self.transfer.options.links => self.visit_symlink(visit, old),
+            kind @ (Kind::Device | Kind::Special) if self.makes_nodes(kind) => self.visit_node(visit, old),
+            Kind::Regular => self.visit_file(visit, old),
+            _ => {
+                if self.log.info(Info::Nonreg) >= 1 {
+                    self.log.say(LogCode::Info, bytes!["skipping non-regular file \"", entry.path(), "\""]);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The attributes an entry shall have here, given the mode of what it replaces.
+    pub(super) fn wanted<'e>(&self, entry: Entry<'e>, existing: Option<u32>) -> Wanted<'e> {
+        let rules = &self.transfer.rules;
+        let mode = rules.dest_mode(entry.mode(), existing, rules.default_perms());
+        Wanted { mode, ..dest::wanted(entry) }
+    }
+
+    fn makes_nodes(&self, kind: Kind) -> bool {
+        let options = &self.transfer.options;
+        !options.drop_devices
+            && match kind {
+                Kind::Device => options.devices && self.transfer.rules.privileged,
+                _ => options.specials,
+            }
+    }
+
+    /// What stands at the entry's place now.
+    pub(super) fn look(&mut self, entry: Entry<'_>, path: &[u8]) -> Result<io::Result<Stat>> {
+        if self.missing || self.dirs.is_dry_missing(path) {
+            return Ok(Err(io::Error::from_raw_os_error(libc::ENOENT)));
+        }
+        self.dirs.left_dry_missing();
+        self.check_parent(entry)?;
+        if self.dirs.is_dry_missing(path) {
+            return Ok(Err(io::Error::from_raw_os_error(libc::ENOENT)));
+        }
+        let old = self.root.stat(path);
+        if self.transfer.options.keep_dirlinks
+            && entry.is_dir()
+            && old.as_ref().is_ok_and(Stat::is_symlink)
+            && let Ok(stat) = self.root.stat_follow(path)
+            && stat.is_dir()
+        {
+            return Ok(Ok(stat));
+        }
+        Ok(old)
+    }
+
+    fn visit_symlink(&mut self, visit: Visit<'_>, old: io::Result<Stat>) -> Result<()> {
+        let target = visit.entry.link_target();
+        if self.transfer.options.safe_links && unsafe_symlink(target, visit.path) {
+            if self.name_level() >= 1 {
+                let name = visit.entry.path();
+                self.log.say(LogCode::Info, bytes!["ignoring unsafe symlink \"", name, "\" -> \"", target, "\""]);
+            }
+            return Ok(());
+        }
+        if self.is_current(visit, &old) {
+            return self.keep(visit, &old);
+        }
+        if !self.make_node(visit, Node::Symlink { target }, &old, Room::Symlink) {
+            return Ok(());
+        }
+        self.made(visit, old.ok().filter(Stat::is_symlink), || bytes![visit.path, " -> ", target])
+    }
+
+    fn visit_node(&mut self, visit: Visit<'_>, old: io::Result<Stat>) -> Result<()> {
+        if self.is_current(visit, &old) {
+            return self.keep(visit, &old);
+        }
+        let device = visit.wanted.kind() == Kind::Device;
+        let rdev = if device { visit.entry.rdev() } else { (0, 0) };
+        let mode = visit.wanted.mode;
+        self.debug(|| bytes!["mknod(", visit.path, format!(", 0{mode:o}, [{},{}])", rdev.0, rdev.1)]);
+        let room = if device { Room::Device } else { Room::Special };
+        if !self.make_node(visit, Node::Special { mode, rdev }, &old, room) {
+            return Ok(());
+        }
+        self.made(visit, old.ok().filter(|old| Kind::of(old.mode) == visit.wanted.kind()), || visit.path.to_vec())
+    }
+
+    /// Whether the same kind of thing with the same content stands there already.
+    fn is_current(&self, visit: Visit<'_>, old: &io::Result<Stat>) -> bool {
+        old.as_ref().is_ok_and(|old| {
+            Kind::of(old.mode) == visit.wanted.kind()
+                && self.transfer.rules.quick_check(&visit.wanted, old, &self.root, visit.path)
+        })
+    }
+
+    fn make_node(&self, visit: Visit<'_>, node: Node<'_>, old: &io::Result<Stat>, room: Room) -> bool {
+        let mut nothing = |_: &[u8], _| {};
+        let mut remover = Remover::new(self.dest(), users::effective_uid(), &mut nothing);
+        make::node(&mut remover, visit.path, node, old.as_ref().ok(), room)
+    }
+
+    /// The right thing stands there: only attributes may differ.
+    fn keep(&mut self, visit: Visit<'_>, old: &io::Result<Stat>) -> Result<()> {
+        let Ok(old) = old else { return Ok(()) };
+        let regular = visit.wanted.kind() == Kind::Regular;
+        let how = How {
+            report: self.reports(),
+            exact_times: regular && self.transfer.options.checksum,
+            ..How::default()
+        };
+        self.dest().set_attrs(visit.path, &visit.wanted, old, how);
+        if self.itemizing { self.itemize(visit, Some(old), Flags::default()) } else { Ok(()) }
+    }
+
+    /// Whether setting attributes tells names; not where items are told. C: maybe_ATTRS_REPORT
+    pub(super) fn reports(&self) -> bool {
+        self.transfer.itemize() == 0
+    }
+
+    /// A symlink, device or special file was just made: attributes and report.
+    fn made(&mut self, visit: Visit<'_>, old: Option<Stat>, line: impl FnOnce() -> Vec<u8>) -> Result<()> {
+        self.dest().set_new_attrs(visit.path, &visit.wanted);
+        if self.itemizing {
+            return self.itemize(visit, old.as_ref(), Flags::LOCAL_CHANGE | Flags::REPORT_CHANGE);
+        }
+        if self.name_level() >= 1 {
+            self.log.say(LogCode::Info, line());
+        }
+        Ok(())
+    }
+
+    fn visit_file(&mut self, visit: Visit<'_>, mut old: io::Result<Stat>) -> Result<()> {
+        let first = visit.pass == Pass::First;
+        let rules = &self.transfer.rules;
+        if first && old.as_ref().is_ok_and(|old| rules.is_newer(&visit.wanted, old)) {
+            if self.log.info(Info::Skip) >= 1 {
+                self.log.say(LogCode::Info, bytes![visit.path, " is newer"]);
+            }
+            return Ok(());
+        }
+        if let Ok(other) = old.as_ref()
+            && !other.is_file()
+        {
+            if !self.make_room(visit.path, other, Room::File) {
+                return Ok(());
+            }
+            old = Err(io::Error::from_raw_os_error(libc::ENOENT));
+        }
+        if first && self.is_current(visit, &old) {
+            return self.keep(visit, &old);
+        }
+        match old {
+            Ok(stat) => {
+                let basis = self.open_basis(visit.path, &stat);
+                self.request(visit, Some(stat), basis)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.request(visit, None, Basis::None),
+            Err(error) => {
+                let what = bytes!["recv_generator: failed to stat ", self.names.full(visit.path)];
+                self.log.syserr(LogCode::ErrorXfer, what, &error);
+                Ok(())
+            }
+        }
+    }
+}

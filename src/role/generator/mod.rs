@@ -1,0 +1,342 @@
+//! The generator: walks the received list, brings everything but file data into shape, and asks for the data.
+//!
+//! It owns the write half, so it alone speaks to the sender. What the receiver learns comes in as `Feedback`; the two
+//! never wait for each other except here, where the generator has nothing left to ask for.
+
+mod basis;
+mod decide;
+mod dirs;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+};
+
+use crate::{
+    bytes,
+    dest::{
+        Dest,
+        delete::{Remover, Room},
+        target::Target,
+    },
+    error::{Error, ExitCode, Result},
+    flist::{Entry, FileList, Segment},
+    fs::{Follow, Root},
+    log::{Log, LogCode},
+    meta::Names,
+    options::{Debug, Info},
+    proto::ndx::{Index, Indexes},
+    role::{Feedback, Pass, Transfer},
+    sys::{stat::Stat, users},
+    wire::Writer,
+};
+
+/// With fewer entries than this ahead, the sender is reminded, by flushing, to list more. C: MIN_FILECNT_LOOKAHEAD
+const LOOKAHEAD: usize = 1000;
+
+/// How far a segment is while its files are under way.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Requested, neither finished nor declined yet.
+    under_way: usize,
+    /// Waiting in the redo queue.
+    to_redo: usize,
+    /// The segment's own directory was not, or could not be, created.
+    parent_missing: bool,
+}
+
+pub struct Generator<'a> {
+    transfer: &'a Transfer,
+    log: Log,
+    writer: &'a mut Writer,
+    outgoing: Indexes,
+    feedback: mpsc::Receiver<Feedback>,
+    list: FileList,
+    progress: VecDeque<Progress>,
+    /// Position in `list` of the segment being walked; past the end when all were.
+    current: usize,
+    list_end: bool,
+    phases_done: u32,
+    redo: VecDeque<i32>,
+    root: Root,
+    names: Names,
+    /// The only file's name at the destination.
+    single: Option<Vec<u8>>,
+    /// The destination does not exist, as a dry run did not make it.
+    missing: bool,
+    /// Items are told: to the sender, or before protocol 29 to our own user.
+    itemizing: bool,
+    dirs: dirs::Dirs,
+    io_error: i32,
+}
+
+impl<'a> Generator<'a> {
+    pub fn new(
+        transfer: &'a Transfer,
+        log: Log,
+        writer: &'a mut Writer,
+        feedback: mpsc::Receiver<Feedback>,
+        target: Target,
+    ) -> Result<Self> {
+        let incremental = transfer.protocol.compat.inc_recurse;
+        let missing = target.root.is_none();
+        let root = match target.root {
+            Some(root) => root,
+            // A dry run that would have made it: nothing there is looked at.
+            None => Root::open(b".", Follow::Never).map_err(|error| {
+                log.syserr(LogCode::Error, "open .", &error);
+                Error::silent(ExitCode::FILE_SELECT)
+            })?,
+        };
+        Ok(Self {
+            transfer,
+            outgoing: Indexes::new(transfer.protocol.version),
+            feedback,
+            list: FileList::new(),
+            progress: VecDeque::new(),
+            current: 0,
+            list_end: !incremental,
+            phases_done: 0,
+            redo: VecDeque::new(),
+            itemizing: transfer.protocol.version >= 29 || !transfer.server() && transfer.itemize() > 0,
+            dirs: dirs::Dirs::new(transfer, target.created, target.single.is_some()),
+            root,
+            names: target.names,
+            single: target.single,
+            missing,
+            io_error: 0,
+            writer,
+            log,
+        })
+    }
+
+    /// Runs all phases up to, and without, the goodbye; returns the sender's error bits. C: generator.c generate_files
+    pub fn run(mut self, initial: Vec<Arc<Segment>>, complete: bool) -> Result<i32> {
+        self.list_end |= complete;
+        self.debug(|| bytes!["generator starting pid=", std::process::id()]);
+        if self.log.debug(Debug::Flist) >= 1 {
+            let how = if self.transfer.whole_file { "disabled for local transfer or --whole-file" } else { "enabled" };
+            self.log.say(LogCode::Info, bytes!["delta-transmission ", how]);
+        }
+        initial.into_iter().for_each(|segment| self.add_segment(segment));
+        self.walk()?;
+        self.phases()?;
+        self.debug(|| bytes!["generate_files finished"]);
+        Ok(self.io_error)
+    }
+
+    fn debug(&self, line: impl FnOnce() -> Vec<u8>) {
+        if self.log.debug(Debug::Genr) >= 1 {
+            self.log.say(LogCode::Info, line());
+        }
+    }
+
+    fn incremental(&self) -> bool {
+        self.transfer.protocol.compat.inc_recurse
+    }
+
+    fn add_segment(&mut self, segment: Arc<Segment>) {
+        self.list.push(segment);
+        self.progress.push_back(Progress::default());
+    }
+
+    /// Visits every entry once, segment by segment, as they arrive.
+    fn walk(&mut self) -> Result<()> {
+        while let Some(segment) = self.list.segment(self.current).map(Arc::clone) {
+            self.walk_segment(&segment)?;
+            if !self.incremental() {
+                return self.outgoing.write(self.writer, Index::Done);
+            }
+            loop {
+                self.settle(true)?;
+                if self.current + 1 < self.list.segment_count() || self.list_end {
+                    break;
+                }
+                self.wait()?;
+            }
+            self.current += 1;
+        }
+        Ok(())
+    }
+
+    fn walk_segment(&mut self, segment: &Segment) -> Result<()> {
+        if let Some(parent) = segment.parent_entry() {
+            let missing = self.visit_parent(parent, segment.first_index - 1)?;
+            if let Some(progress) = self.progress.get_mut(self.current) {
+                progress.parent_missing = missing;
+            }
+        }
+        for (index, entry) in segment.entries().filter(|(_, entry)| entry.is_active()) {
+            self.visit(entry, index, Pass::First)?;
+            self.settle(false)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what the receiver had to say, works off the redo queue and lets go of finished segments.
+    /// C: generator.c check_for_finished_files
+    fn settle(&mut self, redo: bool) -> Result<()> {
+        while let Ok(news) = self.feedback.try_recv() {
+            self.take(news)?;
+        }
+        loop {
+            if redo && let Some(index) = self.redo.pop_front() {
+                self.redo_one(index)?;
+                continue;
+            }
+            match self.progress.front() {
+                Some(first) if self.current > 0 && self.incremental() && first.under_way + first.to_redo == 0 => {
+                    self.finish_first_segment()?;
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn redo_one(&mut self, index: i32) -> Result<()> {
+        let (at, segment) = self.locate(index)?;
+        let entry = segment.get(index).ok_or_else(|| bad_index(index))?;
+        let current = std::mem::replace(&mut self.current, at);
+        let done = self.visit(entry, index, Pass::Redo);
+        self.current = current;
+        if let Some(progress) = self.progress.get_mut(at) {
+            progress.to_redo = progress.to_redo.saturating_sub(1);
+        }
+        done
+    }
+
+    fn finish_first_segment(&mut self) -> Result<()> {
+        self.outgoing.write(self.writer, Index::Done)?;
+        if !self.list_end && self.list.entries_from(self.current) < LOOKAHEAD / 2 {
+            self.writer.flush()?;
+        }
+        let missing = self.progress.pop_front().is_some_and(|progress| progress.parent_missing);
+        if let Some(segment) = self.list.drop_first()
+            && let Some(parent) = segment.parent_entry()
+        {
+            self.touch_up(parent, missing);
+        }
+        self.current -= 1;
+        Ok(())
+    }
+
+    /// Waits for the receiver's next word, flushing first. C: io.c wait_for_receiver
+    fn wait(&mut self) -> Result<()> {
+        loop {
+            self.writer.flush()?;
+            let news = match self.writer.pulse().lull() {
+                Some(lull) => self.feedback.recv_timeout(lull),
+                None => self.feedback.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match news {
+                Ok(news) => return self.take(news),
+                Err(RecvTimeoutError::Timeout) => self.writer.keepalive()?,
+                // The receiver failed: its error is the one to tell.
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::silent(ExitCode::STREAM_IO)),
+            }
+        }
+    }
+
+    fn take(&mut self, news: Feedback) -> Result<()> {
+        match news {
+            Feedback::Segment(segment) => self.add_segment(segment),
+            Feedback::ListEnd => {
+                self.list_end = true;
+                if self.log.debug(Debug::Flist) >= 3 {
+                    self.log.say(LogCode::Info, "[generator] flist_eof=1");
+                }
+            }
+            Feedback::PhaseDone => self.phases_done += 1,
+            Feedback::Redo(index) => {
+                self.settled(index)?.to_redo += 1;
+                self.redo.push_back(index);
+            }
+            Feedback::Finished(index) | Feedback::Declined(index) => {
+                self.settled(index)?;
+            }
+            Feedback::IoError(kinds) => self.io_error |= kinds,
+            Feedback::Line => self.writer.flush()?,
+        }
+        Ok(())
+    }
+
+    /// Notes that a requested file is no longer under way. C: io.c got_flist_entry_status
+    fn settled(&mut self, index: i32) -> Result<&mut Progress> {
+        let (at, _) = self.locate(index)?;
+        let progress = self.progress.get_mut(at).ok_or_else(|| bad_index(index))?;
+        progress.under_way = progress.under_way.saturating_sub(1);
+        Ok(progress)
+    }
+
+    fn locate(&self, index: i32) -> Result<(usize, Arc<Segment>)> {
+        let at = self.list.position_of(index).ok_or_else(|| bad_index(index))?;
+        let segment = self.list.segment(at).ok_or_else(|| bad_index(index))?;
+        Ok((at, Arc::clone(segment)))
+    }
+
+    /// The phases after the walk: redo, then the empty ones of later protocols.
+    fn phases(&mut self) -> Result<()> {
+        let version = self.transfer.protocol.version;
+        self.debug(|| bytes!["generate_files phase=1"]);
+        self.until_phase(1, true)?;
+        self.debug(|| bytes!["generate_files phase=2"]);
+        // No updates and no deletions are delayed: the phases for them may end at once.
+        let early = if version >= 31 { 3 } else { u32::from(version >= 29) + 1 };
+        for _ in 0..early {
+            self.outgoing.write(self.writer, Index::Done)?;
+        }
+        self.until_phase(2, false)?;
+        if version >= 29 {
+            self.debug(|| bytes!["generate_files phase=3"]);
+            self.until_phase(3, false)?;
+        }
+        if version >= 31 {
+            self.until_phase(4, false)?;
+        }
+        self.touch_up_all();
+        Ok(())
+    }
+
+    fn until_phase(&mut self, phase: u32, redo: bool) -> Result<()> {
+        loop {
+            self.settle(redo)?;
+            if self.phases_done >= phase {
+                return Ok(());
+            }
+            self.wait()?;
+        }
+    }
+
+    /// The name under which an entry is kept at the destination.
+    fn path_of(&self, entry: Entry<'_>) -> Vec<u8> {
+        self.single.clone().unwrap_or_else(|| entry.path())
+    }
+
+    fn dest(&self) -> Dest<'_> {
+        let transfer = self.transfer;
+        Dest {
+            root: &self.root,
+            names: &self.names,
+            rules: &transfer.rules,
+            options: &transfer.options,
+            log: &self.log,
+        }
+    }
+
+    /// Removes what stands where something of another type shall stand; false, with a message, if it cannot go.
+    fn make_room(&self, path: &[u8], stat: &Stat, room: Room) -> bool {
+        Remover::new(self.dest(), users::effective_uid(), &mut |_, _| {}).make_room(path, stat, room, true)
+    }
+
+    fn name_level(&self) -> u8 {
+        self.log.info(Info::Name)
+    }
+}
+
+#[track_caller]
+fn bad_index(index: i32) -> Error {
+    Error::new(ExitCode::PROTOCOL, bytes!["File-list index ", index, " not in the list [generator]"])
+}

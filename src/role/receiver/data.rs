@@ -1,0 +1,382 @@
+//! One file's data: built beside its place or where it stands, checked, and put in place.
+
+use std::{fs::File, io, mem};
+
+use super::Work;
+use crate::{
+    bytes,
+    delta::patch::{Nowhere, Output, Patch, PatchError},
+    dest::{
+        self, Dest, commit,
+        copy::{self, CopyError, Stretch},
+        inplace,
+        write::{Layout, Writer, preallocate},
+    },
+    error::{Error, ExitCode, Result},
+    flist::Entry,
+    fs::window::Source,
+    log::LogCode,
+    meta::Wanted,
+    options::{Debug, Info},
+    proto::{
+        sums::SumHead,
+        token::{Token, TokenReader},
+    },
+    role::{About, Feedback, Transfer, tally::Tally},
+    sys::{self, signal, stat::stat_fd},
+    text::number::Style,
+    transport::pair::Taker,
+    wire::Reader,
+};
+
+/// One file on its way in.
+struct Incoming<'e> {
+    entry: Entry<'e>,
+    path: &'e [u8],
+    wanted: Wanted<'e>,
+    /// What stands at the destination, open for reading, and its size.
+    basis: Option<(File, u64)>,
+    about: About<'e>,
+}
+
+/// What became of a file.
+enum Ended {
+    InPlace,
+    /// It could not be put there; this was said.
+    Declined,
+    /// The whole-file sums differ.
+    Unverified,
+}
+
+/// The destination file as the patch writes it.
+struct Out<'o, 'f>(&'o mut Writer<'f>);
+
+impl Output for Out<'_, '_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        self.0.write(data)
+    }
+
+    fn skip(&mut self, data: &[u8]) -> io::Result<()> {
+        self.0.skip_matched(data)
+    }
+}
+
+/// The wire side of one file.
+struct Data<'d> {
+    transfer: &'d Transfer,
+    reader: &'d mut Reader,
+    tokens: &'d mut TokenReader,
+    tally: &'d mut Tally,
+    taker: Option<&'d Taker>,
+    size: u64,
+    /// Something came that was not here before.
+    got_literal: bool,
+}
+
+enum Streamed {
+    /// Everything came; whether the whole-file sums agree.
+    Compared(bool),
+    /// Everything is in a file that the sender handed over, this many bytes.
+    HandedOver(u64),
+}
+
+/// How the data came.
+enum Came {
+    /// To its end; whether it is what the sender has.
+    Whole(bool),
+    /// The source could not be read.
+    Unreadable(io::Error),
+}
+
+impl Work<'_> {
+    /// Receives one file. C: the second half of the loop in receiver.c recv_files
+    pub(super) fn file(&mut self, index: i32, entry: Entry<'_>, path: &[u8], about: About<'_>) -> Result<()> {
+        let Some((basis, existing)) = self.open_basis(path)? else {
+            self.discard()?;
+            return self.decline(index);
+        };
+        let rules = &self.transfer.rules;
+        let mode = rules.dest_mode(entry.mode(), existing, rules.default_perms());
+        let wanted = Wanted { mode, ..dest::wanted(entry) };
+        let incoming = Incoming { entry, path, wanted, basis, about };
+        let (in_place, partial) = (self.transfer.options.inplace, self.transfer.options.partial);
+        let ended = if in_place { self.in_place(incoming)? } else { self.beside(incoming)? };
+        match ended {
+            Ended::InPlace => self.tell_generator(Feedback::Finished(index)),
+            Ended::Declined => self.decline(index),
+            Ended::Unverified => {
+                let kept = if in_place || partial { "retained" } else { "discarded" };
+                self.unverified(index, path, kept)
+            }
+        }
+    }
+
+    /// What may be built on, and the mode of what stands there; the outer `None`: no file can be put there.
+    #[allow(clippy::type_complexity)]
+    fn open_basis(&self, path: &[u8]) -> Result<Option<(Option<(File, u64)>, Option<u32>)>> {
+        let Ok(file) = self.dest.root.open_read(path, libc::O_NONBLOCK) else { return Ok(Some((None, None))) };
+        let stat = match stat_fd(&file) {
+            Ok(stat) => stat,
+            Err(error) => {
+                let what = bytes!["fstat ", self.dest.names.full(path), " failed"];
+                self.log.syserr(LogCode::ErrorXfer, what, &error);
+                return Ok(None);
+            }
+        };
+        if stat.is_dir() {
+            let line = bytes!["recv_files: ", self.dest.names.full(path), " is a directory"];
+            self.log.say(LogCode::ErrorXfer, line);
+            return Ok(None);
+        }
+        Ok(Some((stat.is_file().then_some((file, stat.size)), Some(stat.mode))))
+    }
+
+    /// Tells a file before its data moves, where that is the time for it.
+    fn tell_before(&self, incoming: &Incoming<'_>) {
+        let (transfer, log) = (self.transfer, self.log);
+        if transfer.tells_before() {
+            transfer.tell(log, incoming.entry, &incoming.about);
+        } else if !transfer.server() && log.info(Info::Name) >= 1 && self.tally.per_file() {
+            log.say(LogCode::Info, incoming.path);
+        }
+    }
+
+    fn tell_after(&self, incoming: &Incoming<'_>, before: u64) {
+        if !self.transfer.tells_before() {
+            let traffic = (0, self.reader.total() - before);
+            let about = About { traffic, ..incoming.about.clone() };
+            self.transfer.tell(self.log, incoming.entry, &about);
+        }
+    }
+
+    /// Builds the new file under a temporary name.
+    fn beside(&mut self, mut incoming: Incoming<'_>) -> Result<Ended> {
+        let (dest, path) = (self.dest, incoming.path);
+        let Some(temp) = self.temps.create(dest, path, &incoming.wanted) else {
+            self.discard()?;
+            return Ok(Ended::Declined);
+        };
+        self.tell_before(&incoming);
+        let allocated = reserve(dest, temp.file(), &incoming, None);
+        let layout = Layout { sparse: dest.options.sparse, allocated, ..Layout::default() };
+        let mut buffer = mem::take(&mut self.buffer);
+        let mut writer = Writer::new(temp.file(), layout, &mut buffer);
+        let before = self.reader.total();
+        let mut data = self.data(&incoming);
+        let came = match data.receive(dest, &mut incoming, &mut writer, false) {
+            Ok(came) => came,
+            Err(error) => {
+                // What an interrupted transfer brought may be of use, if it brought anything.
+                if dest.options.partial && data.got_literal && writer.flush().is_ok() {
+                    commit::keep_partial(dest, temp, path, &incoming.wanted);
+                }
+                return Err(error);
+            }
+        };
+        commit::finish_data(dest, path, writer)?;
+        self.buffer = buffer;
+        let Some(verified) = verdict(dest, path, came) else { return Ok(Ended::Declined) };
+        self.received(&incoming, before);
+        if !verified && !dest.options.partial {
+            return Ok(Ended::Unverified);
+        }
+        let placed = commit::put_in_place(dest, temp, path, &incoming.wanted, verified)?;
+        Ok(match (placed, verified) {
+            (false, _) => Ended::Declined,
+            (true, true) => Ended::InPlace,
+            (true, false) => Ended::Unverified,
+        })
+    }
+
+    /// Writes into the file that stands at the destination, or a new one there.
+    fn in_place(&mut self, mut incoming: Incoming<'_>) -> Result<Ended> {
+        let (dest, path) = (self.dest, incoming.path);
+        let Some(file) = inplace::open(dest, path) else {
+            self.discard()?;
+            return Ok(Ended::Declined);
+        };
+        self.tell_before(&incoming);
+        let old_size = incoming.basis.as_ref().map_or(0, |(_, size)| *size);
+        // A sparse file is best begun without any data; but then there is nothing to match.
+        let emptied = dest.options.sparse && self.transfer.whole_file && sys::file::truncate(&file, 0).is_ok();
+        let allocated = reserve(dest, &file, &incoming, Some(if emptied { 0 } else { old_size }));
+        let layout = Layout { sparse: dest.options.sparse, in_place: true, allocated, device: false };
+        let mut buffer = mem::take(&mut self.buffer);
+        let mut writer = Writer::new(&file, layout, &mut buffer);
+        let before = self.reader.total();
+        let came = match self.data(&incoming).receive(dest, &mut incoming, &mut writer, true) {
+            Ok(came) => came,
+            Err(error) => {
+                let _ = writer.flush(); // what came stays; the run ends with the error at hand
+                return Err(error);
+            }
+        };
+        commit::finish_data(dest, path, writer)?;
+        self.buffer = buffer;
+        let verdict = verdict(dest, path, came);
+        self.received(&incoming, before);
+        commit::finish_in_place(dest, file, path, &incoming.wanted, verdict == Some(true))?;
+        Ok(match verdict {
+            Some(true) => Ended::InPlace,
+            Some(false) => Ended::Unverified,
+            None => Ended::Declined,
+        })
+    }
+
+    /// A file's data is through: its last line of progress, and its own if that was left to the end.
+    fn received(&mut self, incoming: &Incoming<'_>, before: u64) {
+        let named = self.transfer.itemize() > 0 || self.log.info(Info::Name) >= 1;
+        self.tally.end(incoming.path, incoming.wanted.size, named);
+        self.tell_after(incoming, before);
+    }
+
+    /// Takes a file's data off the wire where it has nowhere to go. C: receiver.c discard_receive_data
+    fn discard(&mut self) -> Result<()> {
+        let (dest, mut nowhere) = (self.dest, Nowhere);
+        let mut data = self.data_of(0);
+        let head = data.head()?;
+        let patch = Patch::<File, _>::new(&data.transfer.protocol, head, None, &mut nowhere, false).discarding();
+        if let Streamed::HandedOver(_) = data.stream(dest, b"", patch)? {
+            data.taker.and_then(Taker::take_next);
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, incoming: &Incoming<'_>) -> Data<'_> {
+        self.data_of(incoming.wanted.size)
+    }
+
+    fn data_of(&mut self, size: u64) -> Data<'_> {
+        Data {
+            transfer: self.transfer,
+            reader: self.reader,
+            tokens: &mut self.tokens,
+            tally: &mut self.tally,
+            taker: self.taker.as_ref(),
+            size,
+            got_literal: false,
+        }
+    }
+}
+
+/// `--preallocate`; up to where the file has room or data. `old_size`: of a file updated in place.
+fn reserve(dest: Dest<'_>, file: &File, incoming: &Incoming<'_>, old_size: Option<u64>) -> u64 {
+    let (size, old) = (incoming.wanted.size, old_size.unwrap_or(0));
+    if !dest.options.preallocate || size == 0 || old_size.is_some_and(|old| size <= old) {
+        return old;
+    }
+    preallocate(file, size, dest.options.sparse).unwrap_or_else(|error| {
+        let what = bytes!["do_fallocate ", dest.names.full(incoming.path)];
+        dest.log.syserr(LogCode::Warning, what, &error);
+        old
+    })
+}
+
+impl Data<'_> {
+    fn head(&mut self) -> Result<SumHead> {
+        let protocol = &self.transfer.protocol;
+        SumHead::read(self.reader, protocol.version, protocol.transfer_sum.len())
+    }
+
+    /// Receives into `writer`. C: receiver.c receive_data
+    fn receive(
+        &mut self,
+        dest: Dest<'_>,
+        incoming: &mut Incoming<'_>,
+        writer: &mut Writer<'_>,
+        in_place: bool,
+    ) -> Result<Came> {
+        let head = self.head()?;
+        let basis = incoming.basis.take();
+        if let Some((_, size)) = &basis
+            && dest.log.debug(Debug::Deltasum) >= 2
+        {
+            let line = bytes!["recv mapped ", incoming.path, " of size ", Style::level(1).integer(*size as i64)];
+            dest.log.say(LogCode::Info, line);
+        }
+        let mut out = Out(writer);
+        let patch = Patch::new(&self.transfer.protocol, head, basis, &mut out, in_place);
+        match self.stream(dest, incoming.path, patch)? {
+            Streamed::Compared(same) => Ok(Came::Whole(same)),
+            Streamed::HandedOver(len) => self.copy(dest, incoming.path, writer, len),
+        }
+    }
+
+    /// Applies tokens up to the end and compares the sums.
+    fn stream<S: Source, O: Output>(
+        &mut self,
+        dest: Dest<'_>,
+        path: &[u8],
+        mut patch: Patch<'_, S, O>,
+    ) -> Result<Streamed> {
+        loop {
+            self.tally.show(patch.position(), self.size);
+            let applied = match self.tokens.next(self.reader)? {
+                Token::Literal(data) => {
+                    self.got_literal = true;
+                    patch.literal(data)
+                }
+                Token::Match(block) => patch.copy(block).map(drop),
+                Token::End => break,
+                Token::HandedOver(len) => return Ok(Streamed::HandedOver(len)),
+            };
+            applied.map_err(|error| refusal(dest, path, error))?;
+        }
+        let patched = patch.finish();
+        self.tally.stats.literal += patched.literal;
+        self.tally.stats.matched += patched.matched;
+        let mut theirs = [0; 64];
+        let theirs = theirs.get_mut(..patched.sum.len()).unwrap_or_default();
+        self.reader.exact(theirs)?;
+        if dest.log.debug(Debug::Deltasum) >= 2 {
+            dest.log.say(LogCode::Info, "got file_sum");
+        }
+        Ok(Streamed::Compared(*theirs == *patched.sum))
+    }
+
+    /// Copies from the open file that the sender handed over.
+    fn copy(&mut self, dest: Dest<'_>, path: &[u8], writer: &mut Writer<'_>, len: u64) -> Result<Came> {
+        let Some(source) = self.taker.and_then(Taker::take_next) else {
+            return Err(Error::new(ExitCode::PROTOCOL, "no file was handed over [receiver]"));
+        };
+        self.got_literal = true;
+        let file = File::from(source.file);
+        let mut going_on = |_| signal::received().is_none();
+        match copy::copy(Stretch { file: &file, start: 0, len }, writer, &mut going_on) {
+            Ok(copied) => {
+                self.tally.stats.literal += copied;
+                Ok(Came::Whole(copied == len))
+            }
+            Err(CopyError::Read(error)) => Ok(Came::Unreadable(error)),
+            Err(CopyError::Write(error)) => Err(dest.write_failed(path, &error)),
+            Err(CopyError::Stopped) => Err(Error::silent(ExitCode::SIGNAL)),
+        }
+    }
+}
+
+/// Whether the content is what the sender has; `None`: it could not be read, which is told.
+fn verdict(dest: Dest<'_>, path: &[u8], came: Came) -> Option<bool> {
+    match came {
+        Came::Whole(same) => Some(same),
+        Came::Unreadable(error) => {
+            dest.log.syserr(LogCode::ErrorXfer, bytes!["read errors mapping ", dest.names.full(path)], &error);
+            None
+        }
+    }
+}
+
+/// What a peer's token, or writing what it brought, comes to where it cannot be.
+#[track_caller]
+fn refusal(dest: Dest<'_>, path: &[u8], error: PatchError) -> Error {
+    match error {
+        PatchError::NoSuchBlock { block, count } => {
+            let line = bytes!["Invalid block index ", block, " (count=", count, ") [receiver]"];
+            Error::new(ExitCode::PROTOCOL, line)
+        }
+        PatchError::NoBasis => {
+            let line = bytes!["got a block match with no basis file for ", dest.names.full(path), " [receiver]"];
+            Error::new(ExitCode::PROTOCOL, line)
+        }
+        PatchError::Write(error) => dest.write_failed(path, &error),
+    }
+}

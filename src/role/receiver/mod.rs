@@ -1,0 +1,295 @@
+//! The receiver: reads lists and file data, rebuilds each file beside its place and moves it there.
+//!
+//! It owns the read half and never writes to the peer; what it learns goes to the generator as `Feedback`.
+
+mod data;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, mpsc},
+};
+
+use crate::{
+    bytes,
+    dest::{Dest, temp::Temps, write::WriteBuffer},
+    error::{Error, ExitCode, Result},
+    flist::{FileList, Segment, receive::Decoder},
+    fs::Root,
+    log::{Log, LogCode, Speaker},
+    meta::Names,
+    options::{Debug, Info},
+    proto::{
+        item::{Flags, Item},
+        ndx::{Index, Indexes},
+        stats::{DeleteStats, FinalStats},
+        token::TokenReader,
+    },
+    report::summary::Stats,
+    role::{About, Feedback, Transfer, sender::counts, tally::{Tally, count_list}},
+    transport::pair::Taker,
+    wire::Reader,
+};
+
+/// What the receiver works with, handed over by the session.
+pub struct Receiver<'a> {
+    pub transfer: &'a Transfer,
+    pub log: Log,
+    pub reader: &'a mut Reader,
+    pub incoming: Indexes,
+    pub decoder: Decoder,
+    pub generator: mpsc::Sender<Feedback>,
+    pub root: Root,
+    pub names: Names,
+    /// The only file's name at the destination.
+    pub single: Option<Vec<u8>>,
+    /// The other end of the sender's side channel, in a local copy.
+    pub taker: Option<Taker>,
+}
+
+/// A receiver at work.
+struct Work<'a> {
+    transfer: &'a Transfer,
+    dest: Dest<'a>,
+    log: &'a Log,
+    reader: &'a mut Reader,
+    incoming: Indexes,
+    decoder: Decoder,
+    generator: mpsc::Sender<Feedback>,
+    single: Option<Vec<u8>>,
+    taker: Option<Taker>,
+    list: FileList,
+    dropped: usize,
+    list_complete: bool,
+    tokens: TokenReader,
+    temps: Temps,
+    buffer: WriteBuffer,
+    tally: Tally,
+    /// Failed their sum once and were asked for again.
+    redoing: HashSet<i32>,
+}
+
+impl Receiver<'_> {
+    /// Receives until the sender has said all, its statistics included. C: receiver.c recv_files and what follows it
+    /// in main.c do_recv
+    pub fn run(self, initial: Vec<Arc<Segment>>, list_complete: bool, stats: Stats) -> Result<Stats> {
+        let transfer = self.transfer;
+        let mut tally = Tally::new(&transfer.options, &self.log);
+        tally.stats = stats;
+        let mut work = Work {
+            transfer,
+            dest: Dest {
+                root: &self.root,
+                names: &self.names,
+                rules: &transfer.rules,
+                options: &transfer.options,
+                log: &self.log,
+            },
+            log: &self.log,
+            reader: self.reader,
+            incoming: self.incoming,
+            decoder: self.decoder,
+            generator: self.generator,
+            single: self.single,
+            taker: self.taker,
+            list: FileList::new(),
+            dropped: 0,
+            list_complete,
+            tokens: TokenReader::new(transfer.local),
+            temps: Temps::default(),
+            buffer: WriteBuffer::default(),
+            tally,
+            redoing: HashSet::new(),
+        };
+        initial.into_iter().for_each(|segment| work.list.push(segment));
+        work.files()?;
+        work.ending()?;
+        Ok(work.tally.stats)
+    }
+}
+
+impl Work<'_> {
+    fn debug(&self, line: impl FnOnce() -> Vec<u8>) {
+        if self.log.debug(Debug::Recv) >= 1 {
+            self.log.say(LogCode::Info, line());
+        }
+    }
+
+    /// A generator that is gone has failed: its error is the one to tell.
+    fn tell_generator(&self, news: Feedback) -> Result<()> {
+        self.generator.send(news).map_err(|_| Error::silent(ExitCode::STREAM_IO))
+    }
+
+    fn files(&mut self) -> Result<()> {
+        let entries = self.list.segments().last().map_or(0, |segment| segment.len());
+        self.debug(|| bytes!["recv_files(", entries, ") starting"]);
+        let last_phase = if self.transfer.protocol.version >= 29 { 2 } else { 1 };
+        let mut phase = 0;
+        loop {
+            match self.next()? {
+                Some((index, item)) => self.item(index, item, phase)?,
+                None => {
+                    let place = self.list.last().map_or(0, |last| self.place(last.end_index() - 1));
+                    self.tally.end_of_list(place);
+                    if self.transfer.protocol.compat.inc_recurse && self.list.drop_first().is_some() {
+                        self.dropped += 1;
+                        if !self.list.is_empty() {
+                            continue;
+                        }
+                    }
+                    phase += 1;
+                    if phase > last_phase {
+                        break;
+                    }
+                    self.debug(|| bytes!["recv_files phase=", phase]);
+                    self.tell_generator(Feedback::PhaseDone)?;
+                }
+            }
+        }
+        self.debug(|| bytes!["recv_files finished"]);
+        Ok(())
+    }
+
+    /// The statistics, and from protocol 31 on the sender's answer to our goodbye.
+    fn ending(&mut self) -> Result<()> {
+        let version = self.transfer.protocol.version;
+        let stats = &mut self.tally.stats;
+        (stats.sent, stats.received) = (0, self.reader.total());
+        if !self.transfer.server() {
+            let last = FinalStats::read(self.reader, version)?;
+            // What the sender read is what we sent.
+            (stats.sent, stats.received, stats.total_size) = (last.read, last.written, last.total_size);
+            (stats.list_build, stats.list_transfer) = (last.list_build_time, last.list_send_time);
+        }
+        self.tell_generator(Feedback::PhaseDone)?;
+        if version < 31 {
+            return Ok(());
+        }
+        match self.next()? {
+            None => self.tell_generator(Feedback::PhaseDone),
+            Some((index, _)) => {
+                let line = bytes!["Invalid packet at end of run (", index, ") [receiver]"];
+                Err(Error::new(ExitCode::PROTOCOL, line))
+            }
+        }
+    }
+
+    /// The next entry the sender speaks of; segments are taken in on the way. `None`: the end of something.
+    /// C: rsync.c read_ndx_and_attrs
+    fn next(&mut self) -> Result<Option<(i32, Item)>> {
+        let version = self.transfer.protocol.version;
+        let incremental = self.transfer.protocol.compat.inc_recurse;
+        loop {
+            match self.incoming.read(self.reader)? {
+                Index::Done => return Ok(None),
+                Index::Entry(index) => {
+                    let item = Item::read(self.reader, version)?;
+                    if !item.is_keepalive(index, self.list.total(), version) {
+                        return Ok(Some((index, item)));
+                    }
+                }
+                Index::DeleteStats => {
+                    self.tally.stats.deleted = counts(&DeleteStats::read(self.reader)?);
+                }
+                Index::ListEnd if incremental => {
+                    self.list_complete = true;
+                    self.debug_list(|| bytes!["[receiver] flist_eof=1"]);
+                    self.tell_generator(Feedback::ListEnd)?;
+                }
+                Index::Segment(dir) if incremental => self.segment(dir)?,
+                other => {
+                    let last = self.list.last().map_or(-1, |last| last.end_index() - 1);
+                    let line = bytes!["Invalid file index: ", other.number(), " (-1 - ", last, ") [receiver]"];
+                    return Err(Error::new(ExitCode::PROTOCOL, line));
+                }
+            }
+        }
+    }
+
+    fn debug_list(&self, line: impl FnOnce() -> Vec<u8>) {
+        if self.log.debug(Debug::Flist) >= 2 {
+            self.log.say(LogCode::Info, line());
+        }
+    }
+
+    fn segment(&mut self, dir: i32) -> Result<()> {
+        if self.list.is_empty() {
+            let line = "rsync: refusing sub-flist after final flist was freed";
+            return Err(Error::new(ExitCode::PROTOCOL, line));
+        }
+        self.debug_list(|| bytes!["[receiver] receiving flist for dir ", dir]);
+        let before = self.reader.total();
+        let received = self.decoder.contents_of(self.reader, dir)?;
+        self.tally.stats.list_size += self.reader.total() - before;
+        count_list(&mut self.tally.stats, &self.decoder.counts());
+        if received.io_error != 0 {
+            self.tell_generator(Feedback::IoError(received.io_error))?;
+        }
+        let segment = Arc::new(received.segment);
+        self.list.push(Arc::clone(&segment));
+        self.tell_generator(Feedback::Segment(segment))
+    }
+
+    /// The place of an index in the whole list, without the numbers that stand for directories.
+    fn place(&self, index: i32) -> i64 {
+        let before = self.list.segments().take_while(|segment| segment.first_index <= index).count();
+        let gaps = if self.transfer.protocol.compat.inc_recurse { self.dropped + before } else { 0 };
+        i64::from(index) - gaps as i64
+    }
+
+    fn item(&mut self, index: i32, item: Item, phase: u32) -> Result<()> {
+        let segment = Arc::clone(self.list.segment_for_peer(index, "read_ndx_and_attrs", Speaker::Receiver)?);
+        let entry = segment.get(index).filter(|entry| entry.is_active()).ok_or_else(|| {
+            Error::new(ExitCode::PROTOCOL, bytes!["rsync: refusing transfer of cleared file index ", index])
+        })?;
+        let path = self.single.clone().unwrap_or_else(|| entry.path());
+        self.debug(|| bytes!["recv_files(", path, ")"]);
+        if !item.flags.has(Flags::TRANSFER) {
+            if !self.transfer.server() {
+                let name = item.name.as_deref().unwrap_or_default();
+                let about = About { bits: item.flags.0, hard_link: name, ..About::default() };
+                self.transfer.tell_item(self.log, entry, &about);
+            }
+            if item.flags.has(Flags::IS_NEW) {
+                self.tally.created(entry.mode());
+            }
+            return Ok(());
+        }
+        if !entry.is_file() {
+            let line = bytes!["received request to transfer non-regular file: ", index, " [receiver]"];
+            return Err(Error::new(ExitCode::PROTOCOL, line));
+        }
+        if phase == 2 {
+            return Err(Error::new(ExitCode::PROTOCOL, "got transfer request in phase 2 [receiver]"));
+        }
+        if !self.redoing.contains(&index) && item.flags.has(Flags::IS_NEW) {
+            self.tally.created(entry.mode());
+        }
+        self.tally.begin(entry.size(), self.place(index), self.list_complete);
+        let about = About { bits: item.flags.0, ..About::default() };
+        if !self.transfer.for_real() {
+            self.transfer.tell(self.log, entry, &about);
+            return Ok(());
+        }
+        self.file(index, entry, &path, about)
+    }
+
+    fn decline(&self, index: i32) -> Result<()> {
+        self.tell_generator(Feedback::Declined(index))
+    }
+
+    /// The whole-file sums differ: once, the file is asked for again.
+    fn unverified(&mut self, index: i32, path: &[u8], kept: &str) -> Result<()> {
+        let again = self.redoing.insert(index);
+        let log = self.log;
+        if !again {
+            let line = bytes!["ERROR: ", path, " failed verification -- update ", kept, "."];
+            log.say(LogCode::ErrorXfer, line);
+            return self.decline(index);
+        }
+        if log.info(Info::Name) >= 1 || self.transfer.itemize() > 0 {
+            let line = bytes!["WARNING: ", path, " failed verification -- update ", kept, " (will try again)."];
+            log.say(LogCode::Warning, line);
+        }
+        self.tell_generator(Feedback::Redo(index))
+    }
+}

@@ -1,0 +1,271 @@
+//! The sender: answers the generator's requests with data, and lists further directories while there is time.
+//!
+//! One thread does it all, in the order of the requests. It flushes only where it would have to wait.
+
+mod list;
+mod source;
+
+pub use list::List;
+
+use std::collections::HashSet;
+
+use crate::{
+    bytes,
+    error::{Error, ExitCode, Result},
+    delta::search::Searcher,
+    flist::{Entry, io_error},
+    log::{Log, LogCode},
+    options::{Debug, Info, Options},
+    proto::{
+        item::{Flags, Item},
+        ndx::{Index, Indexes},
+        stats::DeleteStats,
+        sums::{SumHead, Sums},
+    },
+    report::summary::{Counts, Stats},
+    role::{About, Transfer, tally::Tally},
+    text::number::Style,
+    transport::pair::Giver,
+    wire::{Reader, Tag, Writer},
+};
+
+pub struct Sender<'a> {
+    transfer: &'a Transfer,
+    log: &'a Log,
+    reader: &'a mut Reader,
+    writer: &'a mut Writer,
+    incoming: &'a mut Indexes,
+    giver: Option<Giver>,
+    /// Files sent once already: asked for again, they failed their sum.
+    sent: HashSet<i32>,
+    tally: Tally,
+    /// Error bits of reading file data.
+    errors: i32,
+    searcher: Searcher,
+    style: Style,
+}
+
+/// A request as it came.
+struct Request {
+    index: i32,
+    item: Item,
+}
+
+impl<'a> Sender<'a> {
+    pub fn new(
+        transfer: &'a Transfer,
+        log: &'a Log,
+        reader: &'a mut Reader,
+        writer: &'a mut Writer,
+        incoming: &'a mut Indexes,
+        giver: Option<Giver>,
+    ) -> Self {
+        Self {
+            transfer,
+            log,
+            reader,
+            writer,
+            incoming,
+            giver,
+            sent: HashSet::new(),
+            tally: Tally::new(&transfer.options, log),
+            errors: 0,
+            searcher: Searcher::default(),
+            style: Style::level(transfer.options.human_readable.min(1)),
+        }
+    }
+
+    /// Answers requests until the last phase ended. C: sender.c send_files
+    pub fn run(mut self, list: &mut List) -> Result<(Stats, i32)> {
+        self.debug(|| bytes!["send_files starting"]);
+        let version = self.transfer.protocol.version;
+        let (mut phase, last_phase) = (0, if version >= 29 { 2 } else { 1 });
+        list.count_into(&mut self.tally.stats);
+        let incremental = self.transfer.protocol.compat.inc_recurse;
+        let mut lists_left = incremental;
+        loop {
+            match self.next(list)? {
+                Some(request) => self.answer(list, request, phase)?,
+                None => {
+                    self.tally.end_of_list(list.last_place());
+                    if lists_left {
+                        lists_left = list.drop_first();
+                        if lists_left {
+                            list.write_index(self.writer, Index::Done)?;
+                            continue;
+                        }
+                    }
+                    phase += 1;
+                    if phase > last_phase {
+                        break;
+                    }
+                    self.debug(|| bytes!["send_files phase=", phase]);
+                    list.write_index(self.writer, Index::Done)?;
+                }
+            }
+        }
+        list.tell_errors(self.writer, self.errors);
+        self.debug(|| bytes!["send files finished"]);
+        self.searcher.report(self.log);
+        list.write_index(self.writer, Index::Done)?;
+        list.count_into(&mut self.tally.stats);
+        Ok((self.tally.stats, self.errors))
+    }
+
+    fn debug(&self, line: impl FnOnce() -> Vec<u8>) {
+        if self.log.debug(Debug::Send) >= 1 {
+            self.log.say(LogCode::Info, line());
+        }
+    }
+
+    /// The next request; `None` where the generator says that it is done with something. Meanwhile further directories
+    /// are listed, as far as it pays. C: rsync.c read_ndx_and_attrs
+    fn next(&mut self, list: &mut List) -> Result<Option<Request>> {
+        let version = self.transfer.protocol.version;
+        list.send_ahead(self.writer, list::LOOKAHEAD)?;
+        loop {
+            while !self.reader.ready()? {
+                if !list.send_idle(self.writer)? {
+                    self.writer.flush()?;
+                    break;
+                }
+            }
+            self.wait_alive()?;
+            match self.incoming.read(self.reader)? {
+                Index::Done => return Ok(None),
+                Index::Entry(index) => {
+                    let item = Item::read(self.reader, version)?;
+                    if item.is_keepalive(index, list.total(), version) {
+                        self.writer.keepalive()?;
+                        continue;
+                    }
+                    return Ok(Some(Request { index, item }));
+                }
+                Index::DeleteStats => {
+                    let deleted = DeleteStats::read(self.reader)?;
+                    self.tally.stats.deleted = counts(&deleted);
+                    if self.transfer.server() {
+                        list.write_index(self.writer, Index::DeleteStats)?;
+                        deleted.write(self.writer)?;
+                    }
+                }
+                other => {
+                    let line = bytes!["Invalid file index: ", other.number(), " (-1 - ", list.total(), ") [sender]"];
+                    return Err(Error::new(ExitCode::PROTOCOL, line));
+                }
+            }
+        }
+    }
+
+    /// Waits for the peer's next word; with a timeout, it hears from us meanwhile.
+    fn wait_alive(&mut self) -> Result<()> {
+        let Some(lull) = self.writer.pulse().lull() else { return Ok(()) };
+        while !self.reader.wait(lull)? {
+            self.writer.keepalive()?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, list: &mut List, request: Request, phase: u32) -> Result<()> {
+        let segment = list.segment(request.index)?;
+        let entry = list::active(&segment, request.index)?;
+        self.debug(|| bytes!["send_files(", request.index, ", ", list.shown(entry), ")"]);
+        if !request.item.flags.has(Flags::TRANSFER) {
+            return self.pass_on(list, entry, &request);
+        }
+        if !entry.is_file() {
+            let line = bytes!["received request to transfer non-regular file: ", request.index, " [sender]"];
+            return Err(Error::new(ExitCode::PROTOCOL, line));
+        }
+        if phase == 2 {
+            return Err(Error::new(ExitCode::PROTOCOL, "got transfer request in phase 2 [sender]"));
+        }
+        if !self.sent.contains(&request.index) && request.item.flags.has(Flags::IS_NEW) {
+            self.tally.created(entry.mode());
+        }
+        self.tally.begin(entry.size(), list.place(request.index), list.is_complete());
+        if !self.transfer.for_real() {
+            self.tell(list, entry, About { bits: request.item.flags.0, ..About::default() });
+            return self.echo(list, &request);
+        }
+        self.send(list, entry, &request)
+    }
+
+    /// An entry whose data does not move: told, counted, passed on to the receiver.
+    fn pass_on(&mut self, list: &mut List, entry: Entry<'_>, request: &Request) -> Result<()> {
+        if !self.transfer.server() {
+            let name = request.item.name.as_deref().unwrap_or_default();
+            let about = About {
+                bits: request.item.flags.0,
+                sender: true,
+                hard_link: name,
+                source: list.source_of(entry),
+                ..About::default()
+            };
+            self.transfer.tell_item(self.log, entry, &about);
+        }
+        if request.item.flags.has(Flags::IS_NEW) {
+            self.tally.created(entry.mode());
+        }
+        self.echo(list, request)
+    }
+
+    fn echo(&mut self, list: &mut List, request: &Request) -> Result<()> {
+        list.write_index(self.writer, Index::Entry(request.index))?;
+        request.item.write(self.writer, self.transfer.protocol.version)
+    }
+
+    fn send(&mut self, list: &mut List, entry: Entry<'_>, request: &Request) -> Result<()> {
+        let protocol = &self.transfer.protocol;
+        let head = SumHead::read(self.reader, protocol.version, protocol.transfer_sum.len())?;
+        let sums = Sums::read(self.reader, head, max_alloc(&self.transfer.options))?;
+        let Some(opened) = self.open(list, entry)? else {
+            if protocol.version >= 30 {
+                self.writer.message_int(Tag::NoSend, request.index);
+            }
+            return Ok(());
+        };
+        self.echo(list, request)?;
+        head.write(self.writer)?;
+        let tells_before = self.transfer.tells_before();
+        if tells_before {
+            self.tell(list, entry, About { bits: request.item.flags.0, ..About::default() });
+        } else if !self.transfer.server() && self.log.info(Info::Name) >= 1 && self.tally.per_file() {
+            self.log.say(LogCode::Client, entry.path());
+        }
+        let full_name = opened.full_name.clone();
+        let before = (self.writer.total(), self.reader.total());
+        let moved = self.move_data(opened, entry, &sums, request.item.basis)?;
+        if !tells_before {
+            let traffic = (self.writer.total() - before.0, self.reader.total() - before.1);
+            let sum = moved.sum.map(|sum| sum.to_vec());
+            self.tell(list, entry, About { bits: request.item.flags.0, traffic, sum, ..About::default() });
+        }
+        if let Some(error) = moved.error {
+            self.errors |= io_error::GENERAL;
+            self.log.syserr(LogCode::ErrorXfer, bytes!["read errors mapping ", full_name], &error);
+        }
+        self.debug(|| bytes!["sender finished ", list.shown(entry)]);
+        self.sent.insert(request.index);
+        Ok(())
+    }
+
+    fn tell(&self, list: &List, entry: Entry<'_>, about: About<'_>) {
+        self.transfer.tell(self.log, entry, &About { sender: true, source: list.source_of(entry), ..about });
+    }
+}
+
+fn max_alloc(options: &Options) -> u64 {
+    if options.max_alloc == 0 { u64::MAX } else { options.max_alloc }
+}
+
+/// Deletions as the statistics group them.
+pub fn counts(deleted: &DeleteStats) -> Counts {
+    Counts {
+        total: deleted.total().into(),
+        dirs: deleted.dirs.into(),
+        links: deleted.symlinks.into(),
+        devices: deleted.devices.into(),
+        specials: deleted.specials.into(),
+    }
+}

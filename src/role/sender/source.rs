@@ -1,0 +1,161 @@
+//! One file's data on its way out: searched for what the receiver has, sent as it is, or in a local copy handed over.
+
+use std::{fs::File, io, os::fd::OwnedFd};
+
+use super::{List, Sender};
+use crate::{
+    bytes,
+    delta::search::{Rules, Tokens},
+    error::{Error, ExitCode, Result},
+    flist::{Entry, io_error},
+    fs::window::Window,
+    hash::Sum,
+    log::LogCode,
+    options::{Append, Debug},
+    proto::{item::Basis, sums::Sums, token},
+    role::tally::Tally,
+    sys::stat::stat_fd,
+    transport::pair::SourceFile,
+    wire::Writer,
+};
+
+/// A source file, open.
+pub(super) struct Opened {
+    file: File,
+    size: u64,
+    /// For messages.
+    pub full_name: Vec<u8>,
+}
+
+/// How a file's data went out.
+#[derive(Default)]
+pub(super) struct Moved {
+    /// The whole-file sum, where one was made.
+    pub sum: Option<Sum>,
+    /// A part could not be read.
+    pub error: Option<io::Error>,
+}
+
+/// Writes what the search finds, and shows how far it is.
+struct Outgoing<'t> {
+    writer: &'t mut Writer,
+    tally: &'t mut Tally,
+    offset: u64,
+    size: u64,
+}
+
+impl Tokens for Outgoing<'_> {
+    fn literal(&mut self, data: &[u8]) -> Result<()> {
+        self.tally.show(self.offset, self.size);
+        token::write_literal(self.writer, data)?;
+        self.offset += data.len() as u64;
+        self.tally.stats.literal += data.len() as u64;
+        Ok(())
+    }
+
+    fn matched(&mut self, block: u32, data: &[u8]) -> Result<()> {
+        self.tally.show(self.offset, self.size);
+        self.offset += data.len() as u64;
+        self.tally.stats.matched += data.len() as u64;
+        token::write_match(self.writer, block)
+    }
+}
+
+impl Sender<'_> {
+    /// Opens an entry's file; what stands in the way is said and counted.
+    pub(super) fn open(&mut self, list: &List, entry: Entry<'_>) -> Result<Option<Opened>> {
+        let full_name = list.full_name(entry);
+        let file = match self.open_file(list, entry) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.errors |= io_error::VANISHED;
+                self.log.say(LogCode::Warning, bytes!["file has vanished: ", full_name]);
+                return Ok(None);
+            }
+            Err(error) => {
+                self.errors |= io_error::GENERAL;
+                self.log.syserr(LogCode::ErrorXfer, bytes!["send_files failed to open ", full_name], &error);
+                return Ok(None);
+            }
+        };
+        let stat = stat_fd(&file).map_err(|error| {
+            self.log.syserr(LogCode::ErrorXfer, "fstat failed", &error);
+            Error::silent(ExitCode::FILE_IO)
+        })?;
+        if stat.is_device() {
+            let line = "attempt to copy device contents without --copy-devices";
+            return Err(Error::new(ExitCode::PROTOCOL, line));
+        }
+        if self.log.debug(Debug::Deltasum) >= 2 {
+            let line = bytes!["send_files mapped ", list.shown(entry), " of size ", self.style.integer(stat.size as i64)];
+            self.log.say(LogCode::Info, line);
+        }
+        Ok(Some(Opened { file, size: stat.size, full_name }))
+    }
+
+    fn open_file(&self, list: &List, entry: Entry<'_>) -> io::Result<File> {
+        let options = &self.transfer.options;
+        let flags = if options.open_noatime { libc::O_NOATIME } else { 0 };
+        let gone = || io::Error::from_raw_os_error(libc::ENOENT);
+        let (root, path) = list.walker().sources().of(entry).ok_or_else(gone)?;
+        let follow =
+            options.copy_links || options.copy_unsafe_links || options.copy_dirlinks || options.insecure_links;
+        if follow { root.open_read_follow(&path, flags) } else { root.open_read(&path, flags) }
+    }
+
+    /// Sends the file's content, and its sum unless both ends are here. C: match.c match_sums
+    pub(super) fn move_data(&mut self, opened: Opened, entry: Entry<'_>, sums: &Sums, basis: Basis) -> Result<Moved> {
+        if self.log.debug(Debug::Deltasum) >= 2 {
+            self.log.say(LogCode::Info, bytes!["calling match_sums ", entry.path()]);
+        }
+        let size = opened.size;
+        let moved = match self.hand_over(opened.file, size, sums)? {
+            None => Moved::default(),
+            Some(file) => self.search(file, size, sums, basis)?,
+        };
+        let named = self.transfer.itemize() > 0 || self.log.info(crate::options::Info::Name) >= 1;
+        self.tally.end(&entry.path(), size, named);
+        Ok(moved)
+    }
+
+    fn search(&mut self, file: File, size: u64, sums: &Sums, basis: Basis) -> Result<Moved> {
+        let protocol = &self.transfer.protocol;
+        let in_place = self.transfer.options.inplace && (protocol.version < 29 || basis == Basis::Same);
+        let rules = Rules::new(protocol, in_place, Append::No);
+        let mut window = Window::new(file, size, sums.head.block_len as usize);
+        let mut outgoing = Outgoing { writer: self.writer, tally: &mut self.tally, offset: 0, size };
+        let sum = self.searcher.search(&mut window, sums, &rules, self.log, &mut outgoing)?;
+        token::write_end(self.writer)?;
+        self.writer.bytes(&sum)?;
+        let error = window.error().map(|error| match error.raw_os_error() {
+            Some(errno) => io::Error::from_raw_os_error(errno),
+            None => io::Error::from(error.kind()),
+        });
+        Ok(Moved { sum: Some(sum), error })
+    }
+
+    /// In a local copy the receiver may have the open file instead of its bytes; gives it back where it may not: where
+    /// there is something to match, or the user watches or limits the data.
+    fn hand_over(&mut self, file: File, size: u64, sums: &Sums) -> Result<Option<File>> {
+        let plain = sums.head.count == 0 && self.transfer.options.bwlimit == 0 && !self.tally.is_watched();
+        let Some(giver) = self.giver.as_ref().filter(|_| plain && size > 0) else { return Ok(Some(file)) };
+        let mut source = SourceFile { file: OwnedFd::from(file), range: 0..size };
+        while let Err(back) = giver.try_offer(source) {
+            source = back;
+            self.writer.flush()?;
+            match giver.wait_for_room() {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    return Err(Error::silent(ExitCode::SIGNAL));
+                }
+                // The receiver is gone: writing to it will tell.
+                Err(_) => return Ok(Some(File::from(source.file))),
+            }
+        }
+        token::write_handed_over(self.writer, size)?;
+        self.tally.stats.literal += size;
+        let runs = size.div_ceil(token::MAX_RUN as u64);
+        self.writer.account(size + 4 * runs + 4 + self.transfer.protocol.transfer_sum.len() as u64);
+        Ok(None)
+    }
+}

@@ -1,0 +1,74 @@
+//! The end of a session that failed: what the user is told, what the peer is told, and how long we wait for it.
+
+use std::time::Duration;
+
+use super::Link;
+use crate::{
+    bytes,
+    error::{Error, ExitCode},
+    log::{Log, LogCode},
+    options::help::VERSION,
+    wire::Tag,
+};
+
+/// How long a peer may take to hear that we end. C: io.c noop_io_until_death
+const FAREWELL: Duration = Duration::from_secs(10);
+/// ... when the user waits for it.
+const SHORT_FAREWELL: Duration = Duration::from_millis(400);
+
+/// Says why and how a run ends. C: log.c log_exit
+pub fn tell(log: &Log, error: &Error) {
+    log.say_lines(LogCode::Error, &error.message);
+    tell_code(log, error);
+}
+
+/// `rsync error: TEXT (code N) at FILE(LINE) [ROLE=VERSION]`
+pub fn tell_code(log: &Log, error: &Error) {
+    log.finish();
+    let what = error.code.text().unwrap_or("unexplained error");
+    let file = error.at.file().rsplit('/').next().unwrap_or_default();
+    let role = error.role.unwrap_or(log.speaker().name());
+    let (code, kind) = match error.code {
+        ExitCode::VANISHED => (LogCode::Warning, "warning"),
+        _ => (LogCode::Error, "error"),
+    };
+    let place = format!(" (code {}) at {file}({}) [{role}={VERSION}]", error.code.0, error.at.line());
+    log.say(code, bytes!["rsync ", kind, ": ", what, place]);
+}
+
+/// Ends a session on an error: tells the user, and a peer that can be told. `Some`: the peer ended the run first, with
+/// this status, and all is said. A client's closing line is left to it. C: cleanup.c _exit_cleanup
+pub(super) fn fail(link: &mut Link<'_>, error: &Error) -> Option<ExitCode> {
+    let version = link.transfer.protocol.version;
+    let interrupted = error.code == ExitCode::SIGNAL;
+    if interrupted {
+        link.start.wake.reset();
+    }
+    if let Some(status) = link.heard.exit() {
+        if let Some(status) = status
+            && version >= 31
+        {
+            let answer = i32::from(status).to_le_bytes();
+            link.writer.message(Tag::ErrorExit, if link.start.side.sends { &[] } else { &answer });
+        }
+        let _ = link.writer.flush(); // the peer may be gone by now
+        return Some(ExitCode(status.unwrap_or(error.code.0)));
+    }
+    link.log.say_lines(LogCode::Error, &error.message);
+    if link.start.side.server {
+        tell_code(&link.log, error);
+    }
+    let silent = [ExitCode::SOCKET_IO, ExitCode::STREAM_IO, ExitCode::SIGNAL1, ExitCode::TIMEOUT];
+    if silent.contains(&error.code) {
+        let _ = link.writer.flush(); // a server's last lines, if they still get through
+        return None;
+    }
+    if version >= 31 {
+        link.writer.message_int(Tag::ErrorExit, error.code.0.into());
+    }
+    if link.writer.flush().is_ok() && version >= 31 {
+        let time = if interrupted { SHORT_FAREWELL } else { FAREWELL };
+        let _ = link.reader.until_end(time); // whatever it says, we are ending
+    }
+    None
+}

@@ -1,0 +1,229 @@
+//! The receiving side of a session: the list, the destination, generator and receiver side by side, the goodbye.
+
+use std::{
+    env,
+    os::unix::ffi::OsStringExt,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use super::{
+    Link, Shelf,
+    listen::Listener,
+    send::{ListProgress, exchange_filters},
+};
+use crate::{
+    bytes,
+    dest::target::{self, Listing, Place},
+    error::{Error, ExitCode, Result},
+    flist::{
+        Segment,
+        receive::{Decoder, Received},
+        requested::Requested,
+    },
+    fs::{Follow, Root},
+    log::Speaker,
+    proto::{
+        handshake,
+        ndx::{Index, Indexes},
+    },
+    report::summary::Stats,
+    role::{generator::Generator, receiver::Receiver, tally::count_list},
+    text::mode::Chmod,
+};
+
+/// How long a sender that heard our goodbye may take to close.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// The list as far as it must be known before the destination is.
+struct Beginning {
+    decoder: Decoder,
+    incoming: Indexes,
+    segments: Vec<Arc<Segment>>,
+    complete: bool,
+    stats: Stats,
+}
+
+/// C: main.c do_server_recv, the receiving half of client_run
+pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
+    exchange_filters(link)?;
+    link.writer.flush()?;
+    let beginning = receive_list(link)?;
+    let nothing = beginning.segments.iter().all(|segment| segment.is_empty());
+    if nothing && !link.start.side.server {
+        return Ok(Stats { received: link.reader.total(), sent: link.writer.total(), ..beginning.stats });
+    }
+    let target = enter(link, &beginning)?;
+    let stats = transfer(link, beginning, target)?;
+    goodbye(link)?;
+    Ok(stats)
+}
+
+fn receive_list(link: &mut Link<'_>) -> Result<Beginning> {
+    let progress = ListProgress::start(link, "receiving", "receiving");
+    let (options, protocol) = (&link.transfer.options, &link.transfer.protocol);
+    let chmod = options.chmod.as_deref().and_then(|text| Chmod::parse(text, link.transfer.rules.umask));
+    let mut decoder = Decoder::new(options, protocol, chmod, requested(link), &link.log)?;
+    let before = link.reader.total();
+    let first = decoder.first(&mut link.reader)?;
+    progress.end(first.segment.len());
+    let lone = first.segment.len() == 1;
+    let mut beginning = Beginning {
+        decoder,
+        incoming: Indexes::new(protocol.version),
+        segments: Vec::new(),
+        complete: !protocol.compat.inc_recurse,
+        stats: Stats::default(),
+    };
+    take_in(link, &mut beginning, first);
+    if protocol_is_incremental(link) && lone {
+        match beginning.incoming.read(&mut link.reader)? {
+            Index::ListEnd => beginning.complete = true,
+            Index::Segment(dir) => {
+                let second = beginning.decoder.contents_of(&mut link.reader, dir)?;
+                take_in(link, &mut beginning, second);
+            }
+            other => {
+                let line = bytes!["Invalid file index: ", other.number(), " [Receiver]"];
+                return Err(Error::new(ExitCode::PROTOCOL, line));
+            }
+        }
+    }
+    beginning.stats.list_size = link.reader.total() - before;
+    count_list(&mut beginning.stats, &beginning.decoder.counts());
+    Ok(beginning)
+}
+
+fn protocol_is_incremental(link: &Link<'_>) -> bool {
+    link.transfer.protocol.compat.inc_recurse
+}
+
+fn take_in(link: &Link<'_>, beginning: &mut Beginning, received: Received) {
+    link.heard.add_io_error(received.io_error);
+    beginning.segments.push(Arc::new(received.segment));
+}
+
+/// What a client asked for, where the sender is not trusted to keep to it.
+fn requested(link: &Link<'_>) -> Option<Requested> {
+    let options = &link.transfer.options;
+    if link.start.side.server || link.start.side.local || options.trust_sender || options.trust_sender_args {
+        return None;
+    }
+    let mut requested = Requested::new(options);
+    link.start.sources.iter().for_each(|source| requested.add(source, false, &link.log));
+    Some(requested)
+}
+
+/// Opens the destination. C: main.c get_local_name
+fn enter(link: &Link<'_>, beginning: &Beginning) -> Result<target::Target> {
+    let options = &link.transfer.options;
+    let first = beginning.segments.first().and_then(|segment| segment.entries().find(|(_, entry)| entry.is_active()));
+    let listing = Listing {
+        total: beginning.segments.iter().map(|segment| segment.len()).sum(),
+        starts_with_dir: first.is_some_and(|(_, entry)| entry.is_dir()),
+        starts_with_dot: first.is_some_and(|(_, entry)| entry.base() == b"."),
+    };
+    let cwd = env::current_dir().map_or_else(|_| Vec::new(), |dir| dir.into_os_string().into_vec());
+    let place =
+        Place { options, cwd: &cwd, itemizes: link.transfer.itemize() > 0, umask: link.transfer.rules.umask };
+    match link.start.paths.first().filter(|_| !options.list_only) {
+        Some(path) => target::enter(path, listing, place, &link.log),
+        None => target::enter(b".", Listing { total: 2, ..listing }, place, &link.log),
+    }
+}
+
+/// Runs generator and receiver until both are through. C: main.c do_recv
+fn transfer(link: &mut Link<'_>, beginning: Beginning, target: target::Target) -> Result<Stats> {
+    let Beginning { decoder, incoming, segments, complete, stats } = beginning;
+    let (news, feedback) = mpsc::channel();
+    let voice = link.voice.clone().map(|voice| voice.for_receiver(news.clone()));
+    let log = match voice {
+        Some(voice) => link.log.into_sink(Arc::new(voice)).speaking_as(Speaker::Receiver),
+        None => link.log.speaking_as(Speaker::Receiver),
+    };
+    let listener = Listener::new(&link.transfer, log.clone(), Arc::clone(&link.heard)).for_receiver(news.clone());
+    handshake::multiplex_in(&mut link.reader, &link.transfer.protocol, link.start.side, Box::new(listener));
+    link.reader.set_role("receiver");
+    link.writer.set_role("generator");
+    let taker = match std::mem::replace(&mut link.start.shelf, Shelf::None) {
+        Shelf::Taker(taker) => Some(taker),
+        _ => None,
+    };
+    let root = match &target.root {
+        Some(root) => root.try_clone(),
+        None => Root::open(b".", Follow::Never), // a dry run does not look
+    };
+    let root = root.map_err(|error| super::ipc("dup", &error))?;
+    let generator_log = link.log.speaking_as(Speaker::Generator);
+    let wake = link.start.wake;
+    let receiver = Receiver {
+        transfer: &link.transfer,
+        log,
+        reader: &mut link.reader,
+        incoming,
+        decoder,
+        generator: news,
+        root,
+        names: target.names.clone(),
+        single: target.single.clone(),
+        taker,
+    };
+    let generator = Generator::new(&link.transfer, generator_log, &mut link.writer, feedback, target)?;
+    let (received, generated) = thread::scope(|scope| {
+        let for_receiver = segments.clone();
+        let receiver = thread::Builder::new().name("receiver".into()).spawn_scoped(scope, move || {
+            let done = receiver.run(for_receiver, complete, stats);
+            if done.is_err() {
+                wake.fire();
+            }
+            done
+        });
+        let generated = generator.run(segments, complete);
+        if generated.is_err() {
+            wake.fire();
+        }
+        let received = match receiver.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(received)) => received,
+            Ok(Err(_)) => Err(Error::new(ExitCode::CRASHED, "rsync: the receiver failed unexpectedly")),
+            Err(error) => Err(super::ipc("thread", &error)),
+        };
+        (received, generated)
+    });
+    // Who was only woken up has nothing to tell.
+    match (received, generated) {
+        (Ok(stats), Ok(io_error)) => {
+            link.heard.add_io_error(io_error);
+            Ok(stats)
+        }
+        (Err(first), Ok(_)) | (Ok(_), Err(first)) => Err(settle(link, first)),
+        (Err(received), Err(generated)) => {
+            let first = if is_echo(&received) { generated.by("generator") } else { received.by("receiver") };
+            Err(settle(link, first))
+        }
+    }
+}
+
+/// An error that only says that the other one failed.
+fn is_echo(error: &Error) -> bool {
+    error.message.is_empty() && matches!(error.code, ExitCode::SIGNAL | ExitCode::STREAM_IO)
+}
+
+/// Makes the connection usable again for what is said at the end, unless the user interrupted us.
+fn settle(link: &Link<'_>, error: Error) -> Error {
+    if crate::sys::signal::received().is_none() {
+        link.start.wake.reset();
+    }
+    error
+}
+
+/// Tells the sender that we are through, and hears its last words. C: at the end of main.c do_recv
+fn goodbye(link: &mut Link<'_>) -> Result<()> {
+    Indexes::new(link.transfer.protocol.version).write(&mut link.writer, Index::Done)?;
+    link.writer.flush()?;
+    if link.start.side.server {
+        return Ok(());
+    }
+    let _ = link.reader.until_end(LAST_WORDS); // the transfer is complete whatever the end is like
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! The sending side of a session: filters, the list, the files, the goodbye.
+
+use std::time::Instant;
+
+use super::{Link, Shelf};
+use crate::{
+    bytes,
+    error::{Error, ExitCode, Result},
+    flist::{
+        build::Walker,
+        codec::Encoder,
+    },
+    log::{Log, LogCode, Progress},
+    options::{Dirs, Info},
+    proto::{
+        filters,
+        ndx::{Index, Indexes},
+        stats::{DeleteStats, FinalStats},
+    },
+    report::summary::Stats,
+    role::sender::{List, Sender, counts},
+    text::mode::Chmod,
+};
+
+/// C: main.c do_server_sender, the sending half of client_run
+pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
+    let side = link.start.side;
+    let version = link.transfer.protocol.version;
+    exchange_filters(link)?;
+    let mut list = send_list(link)?;
+    if list.is_empty() && side.server {
+        link.writer.flush()?;
+        return Ok(Stats::default());
+    }
+    link.writer.flush()?;
+    let shelf = std::mem::replace(&mut link.start.shelf, Shelf::None);
+    let giver = if let Shelf::Giver(giver) = shelf { Some(giver) } else { None };
+    let mut incoming = Indexes::new(version);
+    let sender = Sender::new(&link.transfer, &link.log, &mut link.reader, &mut link.writer, &mut incoming, giver);
+    let (mut stats, errors) = sender.run(&mut list)?;
+    link.heard.add_io_error(list.io_error() | errors);
+    link.writer.flush()?;
+    (stats.sent, stats.received) = (link.writer.total(), link.reader.total());
+    if side.server {
+        let last = FinalStats {
+            read: stats.received,
+            written: stats.sent,
+            total_size: stats.total_size,
+            list_build_time: stats.list_build,
+            list_send_time: stats.list_transfer,
+        };
+        last.write(&mut link.writer, version)?;
+    }
+    goodbye(link, &mut incoming, list.outgoing(), &mut stats)?;
+    link.writer.flush()?;
+    Ok(stats)
+}
+
+/// Rules are for the filter room, which is not there yet: we have none, and a peer's cannot be kept.
+pub(super) fn exchange_filters(link: &mut Link<'_>) -> Result<()> {
+    let (side, transfer) = (link.start.side, &link.transfer);
+    if !filters::are_sent(side, &transfer.protocol, &transfer.options) {
+        return Ok(());
+    }
+    if !side.server {
+        return filters::send(&mut link.writer, std::iter::empty::<&[u8]>());
+    }
+    if !filters::receive(&mut link.reader)?.is_empty() {
+        return Err(Error::new(ExitCode::UNSUPPORTED, "rsync: filter rules are not supported by this build"));
+    }
+    Ok(())
+}
+
+/// What a long list says while it is made, where it is not incremental. C: flist.c start_filelist_progress
+pub(super) struct ListProgress {
+    log: Option<Log>,
+    counts: bool,
+}
+
+impl ListProgress {
+    /// `doing`: `building` or `receiving`; `incremental` as `sending` or `receiving`.
+    pub fn start(link: &Link<'_>, doing: &str, incremental: &str) -> Self {
+        let (log, options) = (&link.log, &link.transfer.options);
+        let told = log.info(Info::Flist) >= 1 && !link.start.side.server;
+        let mut shown = None;
+        if told && link.transfer.protocol.compat.inc_recurse {
+            log.say(LogCode::Client, bytes![incremental, " incremental file list"]);
+        } else if told && options.dirs != Dirs::Skip {
+            log.progress(Progress::ListStart, &bytes![doing, " file list ... "]);
+            shown = Some(log.clone());
+        }
+        Self { log: shown, counts: log.info(Info::Flist) >= 2 }
+    }
+
+    /// Tells every hundredth name.
+    pub fn count(&self, names: usize) {
+        if let Some(log) = self.log.as_ref().filter(|_| self.counts && names > 0 && names.is_multiple_of(100)) {
+            log.progress(Progress::ListCount, &bytes![" ", names, " files...\r"]);
+        }
+    }
+
+    pub fn end(&self, names: usize) {
+        let Some(log) = &self.log else { return };
+        let line = match (self.counts, names) {
+            (false, _) => bytes!["done\n"],
+            (true, 1) => bytes!["1 file to consider\n"],
+            (true, names) => bytes![names, " files to consider\n"],
+        };
+        log.progress(Progress::Done, &line);
+    }
+}
+
+/// Makes and sends the first list, or the whole of it. C: flist.c send_file_list
+fn send_list(link: &mut Link<'_>) -> Result<List> {
+    let progress = ListProgress::start(link, "building", "sending");
+    let begun = Instant::now();
+    let (options, protocol) = (&link.transfer.options, &link.transfer.protocol);
+    let chmod = options.chmod.as_deref().and_then(|text| Chmod::parse(text, link.transfer.rules.umask));
+    let paths = std::mem::take(&mut link.start.paths);
+    let walker = Walker::new(options, protocol, chmod, paths, &link.log)?;
+    let encoder = Encoder::new(options, protocol, &link.log);
+    let mut list = List::new(walker, encoder, protocol);
+    list.send_first(&mut link.writer, begun, |names| progress.count(names))?;
+    progress.end(list.total());
+    list.send_second(&mut link.writer)?;
+    Ok(list)
+}
+
+/// C: main.c read_final_goodbye
+fn goodbye(link: &mut Link<'_>, incoming: &mut Indexes, mut outgoing: Indexes, stats: &mut Stats) -> Result<()> {
+    let version = link.transfer.protocol.version;
+    link.writer.flush()?;
+    let mut last = next_word(link, incoming, &mut outgoing, stats)?;
+    if version >= 31 && last == Index::Done {
+        outgoing.write(&mut link.writer, Index::Done)?;
+        link.writer.flush()?;
+        last = next_word(link, incoming, &mut outgoing, stats)?;
+    }
+    if last == Index::Done {
+        return Ok(());
+    }
+    let line = bytes!["Invalid packet at end of run (", last.number(), ") [sender]"];
+    Err(Error::new(ExitCode::PROTOCOL, line))
+}
+
+/// The next index that is not about deletions, whose counts a server hands back to its client.
+fn next_word(
+    link: &mut Link<'_>,
+    incoming: &mut Indexes,
+    outgoing: &mut Indexes,
+    stats: &mut Stats,
+) -> Result<Index> {
+    loop {
+        match incoming.read(&mut link.reader)? {
+            Index::DeleteStats => {
+                let deleted = DeleteStats::read(&mut link.reader)?;
+                stats.deleted = counts(&deleted);
+                if link.start.side.server {
+                    outgoing.write(&mut link.writer, Index::DeleteStats)?;
+                    deleted.write(&mut link.writer)?;
+                    link.writer.flush()?;
+                }
+            }
+            word => return Ok(word),
+        }
+    }
+}

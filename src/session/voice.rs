@@ -1,0 +1,65 @@
+//! A server's voice: its lines travel to the client as messages, or leave by its own stderr.
+
+use std::sync::{Arc, mpsc};
+
+use crate::{
+    log::{LogCode, Route, Sink, server_route},
+    options::{Options, Stderr},
+    role::Feedback,
+    wire::{Outbox, Tag},
+};
+
+/// C: log.c rwrite
+#[derive(Clone)]
+pub struct PeerSink {
+    outbox: Outbox,
+    stderr: Stderr,
+    quiet: bool,
+    /// 0 before the handshake.
+    protocol: u8,
+    own: Arc<dyn Sink>,
+    /// On the receiver's thread: wakes the generator, which owns the way out.
+    generator: Option<mpsc::Sender<Feedback>>,
+}
+
+impl PeerSink {
+    /// `own` is where our stderr goes.
+    pub fn new(outbox: Outbox, options: &Options, own: Arc<dyn Sink>) -> Self {
+        Self { outbox, stderr: options.stderr, quiet: options.quiet > 0, protocol: 0, own, generator: None }
+    }
+
+    /// The same after the handshake.
+    pub fn for_protocol(self, version: u8) -> Self {
+        Self { protocol: version, ..self }
+    }
+
+    /// The same way out, used from the receiver's thread.
+    pub fn for_receiver(self, generator: mpsc::Sender<Feedback>) -> Self {
+        Self { generator: Some(generator), ..self }
+    }
+}
+
+impl Sink for PeerSink {
+    fn line(&self, code: LogCode, line: &[u8]) {
+        let Some(route) = server_route(code, self.stderr, self.quiet, self.protocol) else { return };
+        if let Route::Peer(code) = route
+            && self.outbox.push(tag(code), line)
+        {
+            if let Some(generator) = &self.generator {
+                let _ = generator.send(Feedback::Line); // without a generator the session is ending and flushes itself
+            }
+            return;
+        }
+        let code = if matches!(code, LogCode::Info | LogCode::Client) { LogCode::Error } else { code };
+        self.own.line(code, line);
+    }
+}
+
+fn tag(code: LogCode) -> Tag {
+    match code {
+        LogCode::ErrorXfer => Tag::ErrorXfer,
+        LogCode::Error => Tag::Error,
+        LogCode::Warning => Tag::Warning,
+        LogCode::Info | LogCode::Client | LogCode::Log => Tag::Info,
+    }
+}
