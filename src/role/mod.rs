@@ -112,10 +112,13 @@ pub fn context(sender: bool, outgoing: bool, times: bool, link_times: bool) -> C
 
 /// `2024/02/29 12:34:56`, as formats show a time.
 fn stamp(seconds: i64) -> String {
-    clock::local(seconds).map_or_else(|_| seconds.to_string(), |at| {
-        let (date, time) = ((at.year, at.month, at.day), (at.hour, at.minute, at.second));
-        format!("{:04}/{:02}/{:02} {:02}:{:02}:{:02}", date.0, date.1, date.2, time.0, time.1, time.2)
-    })
+    clock::local(seconds).map_or_else(
+        |_| seconds.to_string(),
+        |at| {
+            let (date, time) = ((at.year, at.month, at.day), (at.hour, at.minute, at.second));
+            format!("{:04}/{:02}/{:02} {:02}:{:02}:{:02}", date.0, date.1, date.2, time.0, time.1, time.2)
+        },
+    )
 }
 
 /// What a line about an entry says besides the entry.

@@ -1,11 +1,11 @@
 //! What a peer says between data, and what follows from it.
 
+use std::sync::Arc;
 use std::sync::{
     Mutex, PoisonError,
     atomic::{AtomicI32, Ordering},
     mpsc,
 };
-use std::sync::Arc;
 
 use crate::{
     bytes,

@@ -107,9 +107,7 @@ pub fn run(start: Start<'_>) -> Ended {
     let done = if link.start.side.sends { send::run(&mut link) } else { receive::run(&mut link) };
     let protocol = link.transfer.protocol.version;
     match done {
-        Ok(stats) => {
-            Ended { code: flaws(&link), stats: Some(stats), protocol, lost: false, unclosed: None }
-        }
+        Ok(stats) => Ended { code: flaws(&link), stats: Some(stats), protocol, lost: false, unclosed: None },
         Err(error) => {
             let told = finish::fail(&mut link, &error);
             let code = told.unwrap_or(error.code);

@@ -125,8 +125,7 @@ fn enter(link: &Link<'_>, beginning: &Beginning) -> Result<target::Target> {
         starts_with_dot: first.is_some_and(|(_, entry)| entry.base() == b"."),
     };
     let cwd = env::current_dir().map_or_else(|_| Vec::new(), |dir| dir.into_os_string().into_vec());
-    let place =
-        Place { options, cwd: &cwd, itemizes: link.transfer.itemize() > 0, umask: link.transfer.rules.umask };
+    let place = Place { options, cwd: &cwd, itemizes: link.transfer.itemize() > 0, umask: link.transfer.rules.umask };
     match link.start.paths.first().filter(|_| !options.list_only) {
         Some(path) => target::enter(path, listing, place, &link.log),
         None => target::enter(b".", Listing { total: 2, ..listing }, place, &link.log),

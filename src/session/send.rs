@@ -6,10 +6,7 @@ use super::{Link, Shelf};
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
-    flist::{
-        build::Walker,
-        codec::Encoder,
-    },
+    flist::{build::Walker, codec::Encoder},
     log::{Log, LogCode, Progress},
     options::{Dirs, Info},
     proto::{
@@ -144,12 +141,7 @@ fn goodbye(link: &mut Link<'_>, incoming: &mut Indexes, mut outgoing: Indexes, s
 }
 
 /// The next index that is not about deletions, whose counts a server hands back to its client.
-fn next_word(
-    link: &mut Link<'_>,
-    incoming: &mut Indexes,
-    outgoing: &mut Indexes,
-    stats: &mut Stats,
-) -> Result<Index> {
+fn next_word(link: &mut Link<'_>, incoming: &mut Indexes, outgoing: &mut Indexes, stats: &mut Stats) -> Result<Index> {
     loop {
         match incoming.read(&mut link.reader)? {
             Index::DeleteStats => {

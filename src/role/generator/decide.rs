@@ -155,11 +155,8 @@ impl Generator<'_> {
     fn keep(&mut self, visit: Visit<'_>, old: &io::Result<Stat>) -> Result<()> {
         let Ok(old) = old else { return Ok(()) };
         let regular = visit.wanted.kind() == Kind::Regular;
-        let how = How {
-            report: self.reports(),
-            exact_times: regular && self.transfer.options.checksum,
-            ..How::default()
-        };
+        let how =
+            How { report: self.reports(), exact_times: regular && self.transfer.options.checksum, ..How::default() };
         self.dest().set_attrs(visit.path, &visit.wanted, old, how);
         if self.itemizing { self.itemize(visit, Some(old), Flags::default()) } else { Ok(()) }
     }

@@ -25,7 +25,11 @@ use crate::{
         token::TokenReader,
     },
     report::summary::Stats,
-    role::{About, Feedback, Transfer, sender::counts, tally::{Tally, count_list}},
+    role::{
+        About, Feedback, Transfer,
+        sender::counts,
+        tally::{Tally, count_list},
+    },
     transport::pair::Taker,
     wire::Reader,
 };

@@ -11,8 +11,8 @@ use std::collections::HashSet;
 
 use crate::{
     bytes,
-    error::{Error, ExitCode, Result},
     delta::search::Searcher,
+    error::{Error, ExitCode, Result},
     flist::{Entry, io_error},
     log::{Log, LogCode},
     options::{Debug, Info, Options},

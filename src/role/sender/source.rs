@@ -87,7 +87,8 @@ impl Sender<'_> {
             return Err(Error::new(ExitCode::PROTOCOL, line));
         }
         if self.log.debug(Debug::Deltasum) >= 2 {
-            let line = bytes!["send_files mapped ", list.shown(entry), " of size ", self.style.integer(stat.size as i64)];
+            let line =
+                bytes!["send_files mapped ", list.shown(entry), " of size ", self.style.integer(stat.size as i64)];
             self.log.say(LogCode::Info, line);
         }
         Ok(Some(Opened { file, size: stat.size, full_name }))
@@ -98,8 +99,7 @@ impl Sender<'_> {
         let flags = if options.open_noatime { libc::O_NOATIME } else { 0 };
         let gone = || io::Error::from_raw_os_error(libc::ENOENT);
         let (root, path) = list.walker().sources().of(entry).ok_or_else(gone)?;
-        let follow =
-            options.copy_links || options.copy_unsafe_links || options.copy_dirlinks || options.insecure_links;
+        let follow = options.copy_links || options.copy_unsafe_links || options.copy_dirlinks || options.insecure_links;
         if follow { root.open_read_follow(&path, flags) } else { root.open_read(&path, flags) }
     }
 
