@@ -111,7 +111,7 @@ pub fn context(sender: bool, outgoing: bool, times: bool, link_times: bool) -> C
 }
 
 /// `2024/02/29 12:34:56`, as formats show a time.
-fn stamp(seconds: i64) -> String {
+pub fn stamp(seconds: i64) -> String {
     clock::local(seconds).map_or_else(
         |_| seconds.to_string(),
         |at| {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     bytes,
-    dest::target::{self, Listing, Place},
+    dest::target::{self, Listing, Place, Target},
     error::{Error, ExitCode, Result},
     flist::{
         Segment,
@@ -24,6 +24,7 @@ use crate::{
     },
     fs::{Follow, Root},
     log::Speaker,
+    meta::Names,
     proto::{
         handshake,
         ndx::{Index, Indexes},
@@ -116,7 +117,7 @@ fn requested(link: &Link<'_>) -> Option<Requested> {
 }
 
 /// Opens the destination. C: main.c get_local_name
-fn enter(link: &Link<'_>, beginning: &Beginning) -> Result<target::Target> {
+fn enter(link: &Link<'_>, beginning: &Beginning) -> Result<Target> {
     let options = &link.transfer.options;
     let first = beginning.segments.first().and_then(|segment| segment.entries().find(|(_, entry)| entry.is_active()));
     let listing = Listing {
@@ -128,12 +129,12 @@ fn enter(link: &Link<'_>, beginning: &Beginning) -> Result<target::Target> {
     let place = Place { options, cwd: &cwd, itemizes: link.transfer.itemize() > 0, umask: link.transfer.rules.umask };
     match link.start.paths.first().filter(|_| !options.list_only) {
         Some(path) => target::enter(path, listing, place, &link.log),
-        None => target::enter(b".", Listing { total: 2, ..listing }, place, &link.log),
+        None => Ok(Target { root: None, names: Names::default(), single: None, created: false, device: 0 }),
     }
 }
 
 /// Runs generator and receiver until both are through. C: main.c do_recv
-fn transfer(link: &mut Link<'_>, beginning: Beginning, target: target::Target) -> Result<Stats> {
+fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result<Stats> {
     let Beginning { decoder, incoming, segments, complete, stats } = beginning;
     let (news, feedback) = mpsc::channel();
     let voice = link.voice.clone().map(|voice| voice.for_receiver(news.clone()));

@@ -11,12 +11,13 @@ use crate::{
         make::{self, Node},
     },
     error::Result,
-    flist::Entry,
+    flist::{self, Entry},
     log::LogCode,
     meta::{Kind, Wanted, apply::How},
     options::Info,
     proto::item::Flags,
-    role::Pass,
+    report::list,
+    role::{Pass, stamp},
     sys::{stat::Stat, users},
     text::path::unsafe_symlink,
 };
@@ -38,6 +39,13 @@ impl Generator<'_> {
     pub(super) fn visit(&mut self, entry: Entry<'_>, index: i32, pass: Pass) -> Result<()> {
         let path = self.path_of(entry);
         self.debug(|| bytes!["recv_generator(", path, ",", index, ")"]);
+        if self.transfer.options.list_only {
+            // A directory is listed with its contents, if those come separately.
+            if !(entry.is_dir() && self.incremental()) {
+                self.list_entry(entry);
+            }
+            return Ok(());
+        }
         if self.dirs.is_skipped(&path) {
             if entry.is_dir() {
                 self.dirs.mark_missing(index);
@@ -63,6 +71,15 @@ impl Generator<'_> {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// `--list-only`: a line instead of anything else.
+    pub(super) fn list_entry(&self, entry: Entry<'_>) {
+        let options = &self.transfer.options;
+        let implied = !options.implied_dirs && entry.flags().has(flist::Flags::IMPLIED_DIR);
+        if !(implied && entry.is_dir()) {
+            self.log.say(LogCode::Info, list::line(entry, options, &stamp));
         }
     }
 

@@ -103,6 +103,10 @@ impl Generator<'_> {
     pub(super) fn visit_parent(&mut self, entry: Entry<'_>, index: i32) -> Result<bool> {
         let path = self.path_of(entry);
         self.debug(|| bytes!["recv_generator(", path, ",", index, ")"]);
+        if self.transfer.options.list_only {
+            self.list_entry(entry);
+            return Ok(false);
+        }
         if self.dirs.is_skipped(&path) {
             return Ok(true);
         }
