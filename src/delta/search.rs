@@ -149,6 +149,11 @@ impl Searcher {
         Ok(if file.error().is_some() { sum.spoiled() } else { sum })
     }
 
+    /// Counts data that went another way.
+    pub fn count_literal(&mut self, bytes: u64) {
+        self.totals.literal += bytes;
+    }
+
     /// Of all files so far.
     pub fn totals(&self) -> &Counters {
         &self.totals

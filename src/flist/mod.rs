@@ -92,6 +92,10 @@ impl Flags {
 pub struct FileList {
     segments: VecDeque<Arc<Segment>>,
     total: usize,
+    /// How many segments were let go.
+    dropped: usize,
+    /// First index of the segment that was spoken of last. C: cur_flist
+    current: i32,
 }
 
 impl FileList {
@@ -131,6 +135,10 @@ impl FileList {
     pub fn drop_first(&mut self) -> Option<Arc<Segment>> {
         let first = self.segments.pop_front()?;
         self.total -= first.len();
+        self.dropped += 1;
+        if self.current == first.first_index {
+            self.current = self.first().map_or(0, |next| next.first_index);
+        }
         Some(first)
     }
 
@@ -144,17 +152,37 @@ impl FileList {
         self.segments.get(position)
     }
 
-    /// Entries in the segments from a position on.
-    pub fn entries_from(&self, position: usize) -> usize {
-        self.segments.iter().skip(position).map(|segment| segment.len()).sum()
-    }
-
     /// The position of the segment that a file index belongs to.
     pub fn position_of(&self, index: i32) -> Option<usize> {
         let after = self.segments.partition_point(|segment| segment.first_index - 1 <= index);
         let position = after.checked_sub(1)?;
         self.segments.get(position).filter(|segment| index < segment.end_index())?;
         Some(position)
+    }
+
+    /// Notes which segment is being worked on.
+    pub fn set_current(&mut self, segment: &Segment) {
+        self.current = segment.first_index;
+    }
+
+    /// The place of a file index in the whole list: without the numbers that stand for directories.
+    /// C: progress.c set_current_file_index
+    pub fn place(&self, index: i32) -> i64 {
+        let gaps = self.position_of(index).map_or(0, |position| self.gaps(position));
+        i64::from(index) - gaps
+    }
+
+    /// The place of the last entry of the segment worked on; `None` when all are done.
+    pub fn place_of_current_end(&self) -> Option<i64> {
+        let position = self.segments.iter().position(|segment| segment.first_index == self.current).unwrap_or(0);
+        let segment = self.segments.get(position)?;
+        Some(i64::from(segment.end_index()) - 1 - self.gaps(position))
+    }
+
+    /// How many numbers up to this segment stand for directories: one each with incremental recursion.
+    fn gaps(&self, position: usize) -> i64 {
+        let numbered = self.dropped > 0 || self.first().is_some_and(|first| first.first_index > 0);
+        if numbered { (self.dropped + position + 1) as i64 } else { 0 }
     }
 
     /// Whether a whole list names this directory.

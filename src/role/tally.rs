@@ -102,9 +102,10 @@ impl Tally {
         self.log.progress(step, &line);
     }
 
-    /// A phase ended with the last file of the list. C: end_progress(0)
-    pub fn end_of_list(&mut self, index: i64) {
-        self.index = index;
+    /// All files of a segment are through; `place`: that of its last entry. C: end_progress(0)
+    pub fn end_of_segment(&mut self, place: Option<i64>) {
+        let Some(place) = place else { return };
+        self.index = place;
         if self.level >= 2 {
             self.end(b"", 0, true);
         }

@@ -158,7 +158,10 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
             log.say(LogCode::Info, line);
         }
     };
+    reader.set_counting(false);
     let protocol = handshake::agree(&mut reader, &mut writer, side, options, &mut notes)?;
+    reader.set_counting(true);
+    writer.restart_count();
     let voice = voice.map(|voice| voice.for_protocol(protocol.version));
     let log = match &voice {
         Some(voice) => log.into_sink(Arc::new(voice.clone())),

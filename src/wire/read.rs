@@ -28,6 +28,7 @@ pub struct Reader {
     frame_left: usize,
     demux: Option<Demux>,
     total: u64,
+    counting: bool,
     role: &'static str,
     pulse: Pulse,
 }
@@ -49,6 +50,7 @@ impl Reader {
             frame_left: 0,
             demux: None,
             total: 0,
+            counting: true,
             role,
             pulse,
         }
@@ -91,6 +93,12 @@ impl Reader {
     /// Bytes that came in so far, frame headers and messages included. C: stats.total_read
     pub fn total(&self) -> u64 {
         self.total
+    }
+
+    /// The statistics, and the count in an error line, leave out the handshake: counting stops and begins again here.
+    pub fn set_counting(&mut self, counting: bool) {
+        self.counting = counting;
+        self.total = if counting { (self.filled - self.at) as u64 } else { 0 };
     }
 
     /// Whether data can be had without waiting. Messages that are there already are delivered on the way.
@@ -180,7 +188,8 @@ impl Reader {
                 break;
             }
             let target = &mut out[done..done + len];
-            let got = receive(&mut *self.half, target, &self.pulse, &mut self.total, self.role, None)?.unwrap_or(0);
+            let total = if self.counting { &mut self.total } else { &mut 0 };
+            let got = receive(&mut *self.half, target, &self.pulse, total, self.role, None)?.unwrap_or(0);
             self.frame_left = self.frame_left.saturating_sub(got);
             done += got;
         }
@@ -361,7 +370,8 @@ impl Reader {
             (self.at, self.data_end) = (0, 0);
         }
         let target = &mut self.buffer[self.filled..];
-        let got = receive(&mut *self.half, target, &self.pulse, &mut self.total, self.role, time)?;
+        let total = if self.counting { &mut self.total } else { &mut 0 };
+        let got = receive(&mut *self.half, target, &self.pulse, total, self.role, time)?;
         self.filled += got.unwrap_or(0);
         Ok(got.is_some())
     }

@@ -133,6 +133,11 @@ impl Writer {
         self.total
     }
 
+    /// Counts from here on: the statistics leave out the handshake. All was flushed.
+    pub fn restart_count(&mut self) {
+        self.total = 0;
+    }
+
     /// Counts bytes that went another way but belong to this direction.
     pub fn account(&mut self, bytes: u64) {
         self.total += bytes;

@@ -34,9 +34,6 @@ use crate::{
     wire::Writer,
 };
 
-/// With fewer entries than this ahead, the sender is reminded, by flushing, to list more. C: MIN_FILECNT_LOOKAHEAD
-const LOOKAHEAD: usize = 1000;
-
 /// How far a segment is while its files are under way.
 #[derive(Debug, Default)]
 struct Progress {
@@ -210,9 +207,6 @@ impl<'a> Generator<'a> {
 
     fn finish_first_segment(&mut self) -> Result<()> {
         self.outgoing.write(self.writer, Index::Done)?;
-        if !self.list_end && self.list.entries_from(self.current) < LOOKAHEAD / 2 {
-            self.writer.flush()?;
-        }
         let missing = self.progress.pop_front().is_some_and(|progress| progress.parent_missing);
         if let Some(segment) = self.list.drop_first()
             && let Some(parent) = segment.parent_entry()

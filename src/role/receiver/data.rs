@@ -24,7 +24,6 @@ use crate::{
     },
     role::{About, Feedback, Transfer, tally::Tally},
     sys::{self, signal, stat::stat_fd},
-    text::number::Style,
     transport::pair::Taker,
     wire::Reader,
 };
@@ -291,7 +290,7 @@ impl Data<'_> {
         if let Some((_, size)) = &basis
             && dest.log.debug(Debug::Deltasum) >= 2
         {
-            let line = bytes!["recv mapped ", incoming.path, " of size ", Style::level(1).integer(*size as i64)];
+            let line = bytes!["recv mapped ", incoming.path, " of size ", *size];
             dest.log.say(LogCode::Info, line);
         }
         let mut out = Out(writer);

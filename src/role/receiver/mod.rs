@@ -62,7 +62,6 @@ struct Work<'a> {
     single: Option<Vec<u8>>,
     taker: Option<Taker>,
     list: FileList,
-    dropped: usize,
     list_complete: bool,
     tokens: TokenReader,
     temps: Temps,
@@ -96,7 +95,6 @@ impl Receiver<'_> {
             single: self.single,
             taker: self.taker,
             list: FileList::new(),
-            dropped: 0,
             list_complete,
             tokens: TokenReader::new(transfer.local),
             temps: Temps::default(),
@@ -132,10 +130,8 @@ impl Work<'_> {
             match self.next()? {
                 Some((index, item)) => self.item(index, item, phase)?,
                 None => {
-                    let place = self.list.last().map_or(0, |last| self.place(last.end_index() - 1));
-                    self.tally.end_of_list(place);
+                    self.tally.end_of_segment(self.list.place_of_current_end());
                     if self.transfer.protocol.compat.inc_recurse && self.list.drop_first().is_some() {
-                        self.dropped += 1;
                         if !self.list.is_empty() {
                             continue;
                         }
@@ -233,15 +229,9 @@ impl Work<'_> {
         self.tell_generator(Feedback::Segment(segment))
     }
 
-    /// The place of an index in the whole list, without the numbers that stand for directories.
-    fn place(&self, index: i32) -> i64 {
-        let before = self.list.segments().take_while(|segment| segment.first_index <= index).count();
-        let gaps = if self.transfer.protocol.compat.inc_recurse { self.dropped + before } else { 0 };
-        i64::from(index) - gaps as i64
-    }
-
     fn item(&mut self, index: i32, item: Item, phase: u32) -> Result<()> {
         let segment = Arc::clone(self.list.segment_for_peer(index, "read_ndx_and_attrs", Speaker::Receiver)?);
+        self.list.set_current(&segment);
         let entry = segment.get(index).filter(|entry| entry.is_active()).ok_or_else(|| {
             Error::new(ExitCode::PROTOCOL, bytes!["rsync: refusing transfer of cleared file index ", index])
         })?;
@@ -268,7 +258,7 @@ impl Work<'_> {
         if !self.redoing.contains(&index) && item.flags.has(Flags::IS_NEW) {
             self.tally.created(entry.mode());
         }
-        self.tally.begin(entry.size(), self.place(index), self.list_complete);
+        self.tally.begin(entry.size(), self.list.place(index), self.list_complete);
         let about = About { bits: item.flags.0, ..About::default() };
         if !self.transfer.for_real() {
             self.transfer.tell(self.log, entry, &about);

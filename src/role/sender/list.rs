@@ -32,8 +32,6 @@ pub struct List {
     complete: bool,
     /// Entries in the segments before and up to the one at work. C: file_old_total
     behind: usize,
-    /// How many segments were let go.
-    dropped: usize,
     build_time: u64,
     send_time: u64,
     size: u64,
@@ -50,7 +48,6 @@ impl List {
             incremental: protocol.compat.inc_recurse,
             complete: !protocol.compat.inc_recurse,
             behind: 0,
-            dropped: 0,
             build_time: 0,
             send_time: 0,
             size: 0,
@@ -167,7 +164,6 @@ impl List {
     pub fn drop_first(&mut self) -> bool {
         if let Some(segment) = self.segments.drop_first() {
             self.behind = self.behind.saturating_sub(segment.len());
-            self.dropped += 1;
         }
         if let (0, Some(first)) = (self.behind, self.segments.first()) {
             self.behind = first.len();
@@ -178,6 +174,7 @@ impl List {
     /// The segment of a peer's index, which becomes the one at work.
     pub fn segment(&mut self, index: i32) -> Result<Arc<Segment>> {
         let segment = Arc::clone(self.segments.segment_for_peer(index, "read_ndx_and_attrs", Speaker::Sender)?);
+        self.segments.set_current(&segment);
         if self.incremental {
             let up_to = self.segments.segments().take_while(|other| other.first_index <= segment.first_index);
             self.behind = up_to.map(|segment| segment.len()).sum();
@@ -185,16 +182,9 @@ impl List {
         Ok(segment)
     }
 
-    /// The place of an index in the whole list: without the numbers that stand for directories.
-    pub fn place(&self, index: i32) -> i64 {
-        let before = self.segments.segments().take_while(|segment| segment.first_index <= index).count();
-        i64::from(index) - if self.incremental { (self.dropped + before) as i64 } else { 0 }
-    }
-
-    /// The place of the last entry of the segment at work. C: set_current_file_index(NULL, 0)
-    pub fn last_place(&self) -> i64 {
-        let Some(last) = self.segments.segments().last() else { return 0 };
-        self.place(last.end_index() - 1)
+    /// The segments in play.
+    pub fn segments(&self) -> &FileList {
+        &self.segments
     }
 
     /// Whose sources entries are opened by.

@@ -24,7 +24,6 @@ use crate::{
     },
     report::summary::{Counts, Stats},
     role::{About, Transfer, tally::Tally},
-    text::number::Style,
     transport::pair::Giver,
     wire::{Reader, Tag, Writer},
 };
@@ -42,7 +41,6 @@ pub struct Sender<'a> {
     /// Error bits of reading file data.
     errors: i32,
     searcher: Searcher,
-    style: Style,
 }
 
 /// A request as it came.
@@ -71,7 +69,6 @@ impl<'a> Sender<'a> {
             tally: Tally::new(&transfer.options, log),
             errors: 0,
             searcher: Searcher::default(),
-            style: Style::level(transfer.options.human_readable.min(1)),
         }
     }
 
@@ -87,7 +84,8 @@ impl<'a> Sender<'a> {
             match self.next(list)? {
                 Some(request) => self.answer(list, request, phase)?,
                 None => {
-                    self.tally.end_of_list(list.last_place());
+                    list.count_into(&mut self.tally.stats);
+                    self.tally.end_of_segment(list.segments().place_of_current_end());
                     if lists_left {
                         lists_left = list.drop_first();
                         if lists_left {
@@ -183,7 +181,8 @@ impl<'a> Sender<'a> {
         if !self.sent.contains(&request.index) && request.item.flags.has(Flags::IS_NEW) {
             self.tally.created(entry.mode());
         }
-        self.tally.begin(entry.size(), list.place(request.index), list.is_complete());
+        list.count_into(&mut self.tally.stats);
+        self.tally.begin(entry.size(), list.segments().place(request.index), list.is_complete());
         if !self.transfer.for_real() {
             self.tell(list, entry, About { bits: request.item.flags.0, ..About::default() });
             return self.echo(list, &request);
@@ -235,7 +234,7 @@ impl<'a> Sender<'a> {
         }
         let full_name = opened.full_name.clone();
         let before = (self.writer.total(), self.reader.total());
-        let moved = self.move_data(opened, entry, &sums, request.item.basis)?;
+        let moved = self.move_data(list, opened, entry, &sums, request.item.basis)?;
         if !tells_before {
             let traffic = (self.writer.total() - before.0, self.reader.total() - before.1);
             let sum = moved.sum.map(|sum| sum.to_vec());

@@ -46,7 +46,7 @@ struct Outgoing<'t> {
 
 impl Tokens for Outgoing<'_> {
     fn literal(&mut self, data: &[u8]) -> Result<()> {
-        self.tally.show(self.offset, self.size);
+        self.tally.show(self.offset + data.len().min(token::MAX_RUN) as u64, self.size);
         token::write_literal(self.writer, data)?;
         self.offset += data.len() as u64;
         self.tally.stats.literal += data.len() as u64;
@@ -54,8 +54,8 @@ impl Tokens for Outgoing<'_> {
     }
 
     fn matched(&mut self, block: u32, data: &[u8]) -> Result<()> {
-        self.tally.show(self.offset, self.size);
         self.offset += data.len() as u64;
+        self.tally.show(self.offset, self.size);
         self.tally.stats.matched += data.len() as u64;
         token::write_match(self.writer, block)
     }
@@ -88,7 +88,7 @@ impl Sender<'_> {
         }
         if self.log.debug(Debug::Deltasum) >= 2 {
             let line =
-                bytes!["send_files mapped ", list.shown(entry), " of size ", self.style.integer(stat.size as i64)];
+                bytes!["send_files mapped ", list.shown(entry), " of size ", stat.size];
             self.log.say(LogCode::Info, line);
         }
         Ok(Some(Opened { file, size: stat.size, full_name }))
@@ -104,9 +104,16 @@ impl Sender<'_> {
     }
 
     /// Sends the file's content, and its sum unless both ends are here. C: match.c match_sums
-    pub(super) fn move_data(&mut self, opened: Opened, entry: Entry<'_>, sums: &Sums, basis: Basis) -> Result<Moved> {
+    pub(super) fn move_data(
+        &mut self,
+        list: &List,
+        opened: Opened,
+        entry: Entry<'_>,
+        sums: &Sums,
+        basis: Basis,
+    ) -> Result<Moved> {
         if self.log.debug(Debug::Deltasum) >= 2 {
-            self.log.say(LogCode::Info, bytes!["calling match_sums ", entry.path()]);
+            self.log.say(LogCode::Info, bytes!["calling match_sums ", list.shown(entry)]);
         }
         let size = opened.size;
         let moved = match self.hand_over(opened.file, size, sums)? {
@@ -137,7 +144,10 @@ impl Sender<'_> {
     /// In a local copy the receiver may have the open file instead of its bytes; gives it back where it may not: where
     /// there is something to match, or the user watches or limits the data.
     fn hand_over(&mut self, file: File, size: u64, sums: &Sums) -> Result<Option<File>> {
-        let plain = sums.head.count == 0 && self.transfer.options.bwlimit == 0 && !self.tally.is_watched();
+        let watched = self.tally.is_watched() || self.log.debug(Debug::Deltasum) >= 2;
+        // A line told afterwards may want the sum, or how many bytes went out.
+        let measured = self.transfer.format.is_some() && !self.transfer.tells_before();
+        let plain = sums.head.count == 0 && self.transfer.options.bwlimit == 0 && !watched && !measured;
         let Some(giver) = self.giver.as_ref().filter(|_| plain && size > 0) else { return Ok(Some(file)) };
         let mut source = SourceFile { file: OwnedFd::from(file), range: 0..size };
         while let Err(back) = giver.try_offer(source) {
@@ -154,6 +164,7 @@ impl Sender<'_> {
         }
         token::write_handed_over(self.writer, size)?;
         self.tally.stats.literal += size;
+        self.searcher.count_literal(size);
         let runs = size.div_ceil(token::MAX_RUN as u64);
         self.writer.account(size + 4 * runs + 4 + self.transfer.protocol.transfer_sum.len() as u64);
         Ok(None)
