@@ -87,8 +87,7 @@ impl Sender<'_> {
             return Err(Error::new(ExitCode::PROTOCOL, line));
         }
         if self.log.debug(Debug::Deltasum) >= 2 {
-            let line =
-                bytes!["send_files mapped ", list.shown(entry), " of size ", stat.size];
+            let line = bytes!["send_files mapped ", list.shown(entry), " of size ", stat.size];
             self.log.say(LogCode::Info, line);
         }
         Ok(Some(Opened { file, size: stat.size, full_name }))
