@@ -248,8 +248,7 @@ fn ours(case: &Case, protocol: &Protocol, names: &mut Vec<Vec<String>>) -> Vec<u
         }
     }
     out.flush().unwrap();
-    let bytes = kept.lock().unwrap().clone();
-    bytes
+    kept.lock().unwrap().clone()
 }
 
 fn read_names(case: &Case, protocol: &Protocol, bytes: &[u8], segments: usize) -> Vec<Vec<String>> {
@@ -370,6 +369,7 @@ fn lists_are_those_of_the_reference() {
         &[&absolute],
         &["."],
     ];
+    // every argument with the first two sets of letters, some of them with the rest
     let all_letters =
         ["logDtpr", "logDtprR", "logDtprc", "rt", "logDtprL", "logDtprk", "dlt", "lt", "logDtprxU", "dRl"];
     for version in [27, 28, 29, 30, 31, 32] {
@@ -377,11 +377,12 @@ fn lists_are_those_of_the_reference() {
             if inc_recurse && version < 30 {
                 continue;
             }
-            for letters in all_letters {
+            for (at, letters) in all_letters.into_iter().enumerate() {
                 if version < 28 && letters.contains('U') {
                     continue; // the reference's form cannot be read
                 }
-                for args in all_args {
+                let some = if at < 2 { 1 } else { 4 };
+                for args in all_args.into_iter().skip(at % some).step_by(some) {
                     if letters.contains('R') && args.contains(&"src/..") {
                         continue; // an error on both sides
                     }

@@ -46,7 +46,7 @@ impl Walker {
         let listed = self.list_path(segment, source, name, Some(stat), flags, Level::Named)?;
         let enters = listed.filter(|&at| as_dir && segment.entry(at).is_dir());
         if enters.is_some() && (!self.plan.inc_recurse || argument.kind == NameKind::Dot) {
-            self.work.push(Work::Scan { source, path: name.to_vec(), flags: content });
+            self.work.push(Work::Scan { source, path: name.to_vec(), flags: content, mode: stat.mode });
         }
         Ok(())
     }

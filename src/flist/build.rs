@@ -4,7 +4,12 @@
 //! finished (`finish`): sorted and, with incremental recursion, its directories remembered as the segments to come,
 //! depth first. Between the steps the driver sends what was found, so a long walk does not keep the peer waiting.
 
-use std::{collections::VecDeque, os::fd::AsFd, sync::Arc};
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
 
 use super::{
     DirEntry, Entry, Flags, MAX_PATH, Segment,
@@ -17,10 +22,11 @@ use super::{
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
-    fs::Scan,
+    fs::{Follow, Scan},
     log::{Log, LogCode, Speaker},
     options::{Debug, Options},
     proto::Protocol,
+    sys::stat,
     text::mode::Chmod,
 };
 
@@ -47,8 +53,8 @@ struct Pending {
 
 /// What a step can do next.
 pub(super) enum Work {
-    /// Read a directory; its path.
-    Scan { source: u32, path: Vec<u8>, flags: Flags },
+    /// Read a directory; its path, and its mode as far as that is known.
+    Scan { source: u32, path: Vec<u8>, flags: Flags, mode: u32 },
     /// Names below a directory that is only led to.
     Rests { source: u32, path: Vec<u8>, rests: Vec<Rest> },
 }
@@ -191,7 +197,7 @@ impl Walker {
             let has_content = entry.flags().has(Flags::CONTENT_DIR) && read_before != Some(source);
             if has_content {
                 let flags = Flags::CONTENT_DIR;
-                work.push(Work::Scan { source, path: entry.path.to_vec(), flags });
+                work.push(Work::Scan { source, path: entry.path.to_vec(), flags, mode: entry.mode() });
             }
             read_before = has_content.then_some(source);
             if !rests.is_empty() {
@@ -207,7 +213,7 @@ impl Walker {
     pub fn step(&mut self, segment: &mut Segment) -> Result<bool> {
         if let Some(work) = self.work.pop() {
             match work {
-                Work::Scan { source, path, flags } => self.scan_work(segment, source, path, flags)?,
+                Work::Scan { source, path, flags, mode } => self.scan_work(segment, source, &path, flags, mode)?,
                 Work::Rests { source, path, rests } => self.rests_work(segment, source, &path, rests)?,
             }
         } else if self.parent.is_none() {
@@ -273,33 +279,41 @@ impl Walker {
 }
 
 impl Walker {
-    fn scan_work(&mut self, segment: &mut Segment, source: u32, path: Vec<u8>, flags: Flags) -> Result<()> {
+    fn scan_work(&mut self, segment: &mut Segment, source: u32, path: &[u8], flags: Flags, mode: u32) -> Result<()> {
         if self.plan.inc_recurse && self.parent.is_some() && self.examiner.one_file_system > 0 {
             let Some(tree) = self.sources.get(source) else { return Ok(()) };
-            match self.examiner.link_stat_named(tree, &path, self.examiner.copy_dirlinks) {
+            match self.examiner.link_stat_named(tree, path, self.examiner.copy_dirlinks) {
                 Ok(stat) => self.examiner.filesystem = stat.dev,
                 Err(error) => {
-                    self.examiner.lost(tree.full_name(&path), true, &error);
+                    self.examiner.lost(tree.full_name(path), true, &error);
                     return Ok(());
                 }
             }
         }
         let start = segment.len();
-        self.read_directory(segment, source, &path, flags)?;
+        self.read_directory(segment, source, path, flags, mode)?;
         if self.plan.recurse && !self.plan.inc_recurse {
             let dirs = (start..segment.len()).rev().map(|at| segment.entry(at));
             let entered = dirs.filter(|entry| entry.is_dir() && !entry.flags().has(Flags::MOUNT_DIR));
-            self.work.extend(entered.map(|entry| Work::Scan { source, path: entry.path(), flags }));
+            let scan = |entry: Entry<'_>| Work::Scan { source, path: entry.path(), flags, mode: entry.mode() };
+            self.work.extend(entered.map(scan));
         }
         Ok(())
     }
 
     /// Lists what a directory holds. C: flist.c send_directory
-    fn read_directory(&mut self, segment: &mut Segment, source: u32, path: &[u8], flags: Flags) -> Result<()> {
+    fn read_directory(
+        &mut self,
+        segment: &mut Segment,
+        source: u32,
+        path: &[u8],
+        flags: Flags,
+        mode: u32,
+    ) -> Result<()> {
         let Self { sources, examiner, scan, name, .. } = self;
         let Some(tree) = sources.get(source) else { return Ok(()) };
         let (root, rel) = tree.place(path);
-        let handle = match root.open_dir(rel) {
+        let handle = match root.open_dir(rel).and_then(|handle| searchable(handle, mode, root.follow())) {
             Ok(handle) => handle,
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
                 examiner.lost(tree.full_name(path), true, &error);
@@ -346,4 +360,13 @@ impl Walker {
             examiner.list(segment, place, None, flags, Level::Found)?;
         }
     }
+}
+
+/// A directory that may be read but not searched is refused as a whole, except where links are followed freely: so
+/// does the reference.
+fn searchable(dir: Arc<OwnedFd>, mode: u32, follow: Follow) -> io::Result<Arc<OwnedFd>> {
+    if mode & 0o111 != 0o111 && follow != Follow::Always {
+        stat::lstat_at(dir.as_fd(), c".")?;
+    }
+    Ok(dir)
 }

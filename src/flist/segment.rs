@@ -410,6 +410,10 @@ impl<'a> Entry<'a> {
 }
 
 impl DirEntry {
+    pub fn mode(&self) -> u32 {
+        self.record.mode
+    }
+
     pub fn flags(&self) -> Flags {
         self.record.flags
     }

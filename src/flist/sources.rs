@@ -9,6 +9,7 @@ use super::Entry;
 use crate::{
     fs::{Follow, Root},
     options::Options,
+    sys::stat,
     text::path::{Clean, DotDot, clean, inside},
 };
 
@@ -126,7 +127,10 @@ impl Sources {
         }
         let path = if rooted { b"/" } else { dir.unwrap_or(b".") };
         let open = |below| Root::open_named(path, Follow::Always, below);
-        let trees = open(Follow::Always).and_then(|named| Ok((named, open(self.below)?)));
+        let trees = open(Follow::Always).and_then(|named| {
+            stat::lstat_at(named.handle(), c".")?; // one may be opened without being searchable
+            Ok((named, open(self.below)?))
+        });
         let (named, tree) = trees.map_err(|error| (quoted(&self.start, path), error))?;
         self.list.push(Source {
             dir: dir.map(<[u8]>::to_vec),

@@ -149,8 +149,7 @@ fn encoded(files: &[File], protocol: &Protocol, options: &Options, errors: i32) 
     encoder.entries(&mut out, &segment, 0).unwrap();
     encoder.end_first(&mut out, errors).unwrap();
     out.flush().unwrap();
-    let bytes = kept.lock().unwrap().clone();
-    bytes
+    kept.lock().unwrap().clone()
 }
 
 fn decoded(bytes: &[u8], protocol: &Protocol, options: &Options) -> Result<Received, Error> {

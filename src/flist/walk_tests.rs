@@ -250,3 +250,26 @@ fn attributes_are_changed_on_the_way() {
     assert_eq!(hex, "4d0f5effcc3995dfc3e7c12a5c736ffc", "md5 of src/a");
     assert_eq!(walked.entry("sub").sum(), None);
 }
+
+#[test]
+fn what_may_not_be_read_is_said() {
+    use std::os::unix::fs::PermissionsExt;
+    if nix::unistd::geteuid().is_root() {
+        println!("skipped: root may read everything");
+        return;
+    }
+    let (_temp, root) = tree();
+    let close = |path: &str, mode| fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    close("src/sub", 0o000);
+    close("src/empty", 0o600);
+    close("outside", 0o400);
+    let walked = walk(&root, &["src", "outside", "outside/in"], &recursive(), true).unwrap();
+    close("src/sub", 0o700);
+    close("src/empty", 0o700);
+    close("outside", 0o700);
+    let said = "ErrorXfer: rsync: [sender] change_dir \"{}/outside\" failed: Permission denied (13)\n\
+                ErrorXfer: rsync: [sender] opendir \"{}/outside\" failed: Permission denied (13)\n\
+                ErrorXfer: rsync: [sender] opendir \"{}/src/empty\" failed: Permission denied (13)\n\
+                ErrorXfer: rsync: [sender] opendir \"{}/src/sub\" failed: Permission denied (13)\n";
+    assert_eq!((walked.said.as_str(), walked.io_error), (said, io_error::GENERAL));
+}

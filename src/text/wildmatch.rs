@@ -5,7 +5,8 @@
 pub fn wildmatch(pattern: &[u8], text: &[u8]) -> bool {
     let (mut rest, mut at) = (pattern, 0);
     // Where to go on when what follows a star did not fit: (pattern after the star, text it has taken so far).
-    let (mut star, mut deep_star): (Option<(&[u8], usize)>, Option<(&[u8], usize)>) = (None, None);
+    let mut star: Option<(&[u8], usize)> = None;
+    let mut deep_star: Option<(&[u8], usize)> = None;
     loop {
         if let Some(b'*') = rest.first() {
             let stars = rest.iter().take_while(|&&byte| byte == b'*').count();
