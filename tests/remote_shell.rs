@@ -214,6 +214,9 @@ fn commands_and_hosts_that_are_refused() {
     }
 }
 
+/// Arguments, and an environment variable.
+type CommandLine<'a> = (&'a [&'a [u8]], Option<(&'a str, &'a str)>);
+
 #[test]
 fn the_words_that_reach_the_shell() {
     need_reference!("the words that reach the shell");
@@ -230,7 +233,7 @@ fn the_words_that_reach_the_shell() {
         let _ = fs::remove_file(stage.path("words")); // absent if the shell was not started
         String::from_utf8_lossy(&words).replace('\0', "\n")
     };
-    let cases: &[(&[&[u8]], Option<(&str, &str)>)] = &[
+    let cases: &[CommandLine] = &[
         (&[b"-a", b"-e", b"bin/ssh", b"src/", b"far:dst"], None),
         (&[b"-a", b"-e", b"bin/ssh -p 22  -o 'A B' \"c\"\"d\" e'f'\"g\"", b"far:src", b"dst"], None),
         (&[b"-a", b"-e", b"./bin/ssh", b"me@far:src", b"dst"], None),

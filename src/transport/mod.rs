@@ -1,6 +1,7 @@
 //! Byte connections to the other side: remote shell, inherited descriptors, in-process pair.
 
 pub mod fd;
+mod handover;
 pub mod pair;
 pub mod shell;
 

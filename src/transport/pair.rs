@@ -1,4 +1,4 @@
-//! The byte carrier of a local copy: two bounded lanes in memory, and a side channel for open source files.
+//! The byte carrier of a local copy: two bounded lanes in memory.
 //!
 //! A lane is a queue of blocks under a mutex. Large writes are copied into a block outside the lock; the reader takes
 //! the whole queue at once and copies out of it without the lock. So the two sides meet once a queue-full, and a
@@ -8,8 +8,6 @@ use std::{
     collections::VecDeque,
     io::{self, IoSlice},
     mem,
-    ops::Range,
-    os::fd::OwnedFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -19,6 +17,8 @@ use crate::{
     wire::{ReadHalf, WriteHalf},
 };
 
+pub use super::handover::{FILES, Giver, SourceFile, Taker, handover};
+
 /// Bytes a lane holds before its writer waits; the reader may hold as many again. Chosen by `scripts/measure-transport`.
 pub const LANE: usize = 256 * 1024;
 
@@ -27,9 +27,6 @@ const BLOCK: usize = 64 * 1024;
 
 /// Writes up to this length are appended under the lock.
 const SMALL: usize = 4 * 1024;
-
-/// How many source files may lie between the two sides: bounds the open descriptors.
-pub const FILES: usize = 32;
 
 /// A sleeper looks at the wake this often: a signal handler cannot notify a condition variable.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -99,7 +96,7 @@ impl Lane {
 }
 
 /// Sleeps on `condition` for a glance at most; an error when the run was stopped or the time is over.
-fn sleep<'a, T>(
+pub(super) fn sleep<'a, T>(
     condition: &Condvar,
     guard: MutexGuard<'a, T>,
     wake: &Wake,
@@ -312,113 +309,6 @@ impl Drop for PairWriter {
     }
 }
 
-/// An open source file and the bytes of it that stand for the data of a transfer.
-#[derive(Debug)]
-pub struct SourceFile {
-    pub file: OwnedFd,
-    pub range: Range<u64>,
-}
-
-#[derive(Default)]
-struct Shelf {
-    state: Mutex<ShelfState>,
-    room: Condvar,
-}
-
-#[derive(Default)]
-struct ShelfState {
-    files: VecDeque<(u32, SourceFile)>,
-    next: u32,
-    giver_sleeps: bool,
-    taker_gone: bool,
-}
-
-impl Shelf {
-    fn lock(&self) -> MutexGuard<'_, ShelfState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The sender's end of the file side channel.
-pub struct Giver {
-    shelf: Arc<Shelf>,
-    wake: Wake,
-}
-
-/// The receiver's end of the file side channel.
-pub struct Taker {
-    shelf: Arc<Shelf>,
-}
-
-/// The side channel that hands open source files from the sender to the receiver of a local copy.
-///
-/// The sender offers a file *before* it writes the token that names its ticket, so a receiver that has read the token
-/// finds the file.
-pub fn handover(wake: &Wake) -> (Giver, Taker) {
-    let shelf = Arc::new(Shelf::default());
-    (Giver { shelf: Arc::clone(&shelf), wake: wake.clone() }, Taker { shelf })
-}
-
-impl Giver {
-    /// Puts a file on the shelf; its ticket, or the file back when `FILES` lie there already or nobody takes any more.
-    pub fn try_offer(&self, source: SourceFile) -> Result<u32, SourceFile> {
-        let mut state = self.shelf.lock();
-        if state.taker_gone || state.files.len() >= FILES {
-            return Err(source);
-        }
-        let ticket = state.next;
-        state.next = ticket.wrapping_add(1);
-        state.files.push_back((ticket, source));
-        Ok(ticket)
-    }
-
-    /// Waits until `try_offer` would succeed. Whoever calls this has flushed its writer: the receiver takes a file only
-    /// after reading its token. `BrokenPipe` when the receiver is gone, `Interrupted` when the wake fired.
-    pub fn wait_for_room(&self) -> io::Result<()> {
-        let mut state = self.shelf.lock();
-        while state.files.len() >= FILES {
-            if state.taker_gone {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            state.giver_sleeps = true;
-            state = sleep(&self.shelf.room, state, &self.wake, None)?;
-        }
-        state.giver_sleeps = false;
-        Ok(())
-    }
-}
-
-impl Taker {
-    /// The oldest file on the shelf.
-    pub fn take_next(&self) -> Option<SourceFile> {
-        let ticket = self.shelf.lock().files.front()?.0;
-        self.take(ticket)
-    }
-
-    /// The file of a ticket, once.
-    pub fn take(&self, ticket: u32) -> Option<SourceFile> {
-        let mut state = self.shelf.lock();
-        let at = state.files.iter().position(|(number, _)| *number == ticket)?;
-        let (_, source) = state.files.remove(at)?;
-        let rouse = state.files.len() <= FILES / 2 && mem::take(&mut state.giver_sleeps);
-        drop(state);
-        if rouse {
-            self.shelf.room.notify_one();
-        }
-        Some(source)
-    }
-}
-
-impl Drop for Taker {
-    fn drop(&mut self) {
-        let mut state = self.shelf.lock();
-        state.taker_gone = true;
-        state.files.clear();
-        drop(state);
-        self.shelf.room.notify_one();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::thread;
@@ -511,29 +401,5 @@ mod tests {
             wake.fire();
             assert_eq!(sleeper.join().unwrap(), io::ErrorKind::Interrupted);
         });
-    }
-
-    fn source(range: Range<u64>) -> SourceFile {
-        SourceFile { file: std::fs::File::open("/dev/null").unwrap().into(), range }
-    }
-
-    #[test]
-    fn files_are_found_by_ticket_and_bounded() {
-        let (giver, taker) = handover(&wake());
-        let tickets: Vec<u32> = (0..FILES as u64).map(|n| giver.try_offer(source(0..n)).unwrap()).collect();
-        assert!(giver.try_offer(source(0..9)).is_err());
-        assert_eq!(taker.take(tickets[3]).unwrap().range, 0..3);
-        assert!(taker.take(tickets[3]).is_none());
-        assert!(giver.try_offer(source(0..9)).is_ok());
-        thread::scope(|scope| {
-            let waiting = scope.spawn(|| giver.wait_for_room());
-            thread::sleep(Duration::from_millis(20));
-            for ticket in tickets {
-                taker.take(ticket);
-            }
-            waiting.join().unwrap().unwrap();
-        });
-        drop(taker);
-        assert!(giver.try_offer(source(0..1)).is_err());
     }
 }
