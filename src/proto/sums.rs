@@ -110,6 +110,11 @@ impl Sums {
         Ok(Self { head, weak, strong })
     }
 
+    /// Bytes that the blocks took on the wire.
+    pub fn wire_len(&self) -> u64 {
+        u64::from(self.head.count) * (4 + u64::from(self.head.sum_len))
+    }
+
     /// The strong sum of a block, cut to `sum_len` bytes; empty for a block that is not there.
     pub fn strong(&self, block: u32) -> &[u8] {
         let sum_len = usize::from(self.head.sum_len);

@@ -19,6 +19,8 @@ pub const MAX_RUN: usize = 32 * 1024;
 /// How many runs are written at once.
 const BATCH: usize = 16;
 const HANDED_OVER: i32 = i32::MIN;
+/// Bytes that saying so takes.
+pub const HANDED_OVER_LEN: u64 = 12;
 
 /// A piece of a file's contents.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::{
     flist::{Entry, Segment},
+    hash::Algorithm,
     log::{Log, LogCode},
     meta::Rules,
     options::{Info, Options},
@@ -73,6 +74,20 @@ impl Transfer {
     /// Whether a file is told before its data moves. C: log_before_transfer
     pub fn tells_before(&self) -> bool {
         self.format.as_ref().is_some_and(|format| format.before_transfer)
+    }
+
+    /// A file's checksum in the order shown: the list's, or that of its transfer; `None` where it would not be the
+    /// content's own. C: in log.c log_formatted
+    pub fn shown_sum(&self, entry: Entry<'_>, transferred: Option<&[u8]>) -> Option<Vec<u8>> {
+        let (algorithm, sum) = match entry.sum() {
+            Some(sum) => (self.protocol.list_sum, sum),
+            None => (self.protocol.transfer_sum, transferred?),
+        };
+        match algorithm {
+            Algorithm::None | Algorithm::Md4Old => None,
+            Algorithm::Xxh64 | Algorithm::Xxh3 | Algorithm::Xxh128 => Some(sum.iter().rev().copied().collect()),
+            _ => Some(sum.to_vec()),
+        }
     }
 
     /// Tells an entry by the format in force; a server tells nothing. C: log.c log_item

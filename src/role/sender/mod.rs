@@ -41,6 +41,8 @@ pub struct Sender<'a> {
     /// Error bits of reading file data.
     errors: i32,
     searcher: Searcher,
+    /// Bytes of files that were handed over rather than sent.
+    handed_over: u64,
 }
 
 /// A request as it came.
@@ -69,6 +71,7 @@ impl<'a> Sender<'a> {
             tally: Tally::new(&transfer.options, log),
             errors: 0,
             searcher: Searcher::default(),
+            handed_over: 0,
         }
     }
 
@@ -233,11 +236,11 @@ impl<'a> Sender<'a> {
             self.log.say(LogCode::Client, entry.path());
         }
         let full_name = opened.full_name.clone();
-        let before = (self.writer.total(), self.reader.total());
         let moved = self.move_data(list, opened, entry, &sums, request.item.basis)?;
         if !tells_before {
-            let traffic = (self.writer.total() - before.0, self.reader.total() - before.1);
-            let sum = moved.sum.map(|sum| sum.to_vec());
+            let sum = moved.sum.as_deref();
+            let sum = self.transfer.shown_sum(entry, sum);
+            let traffic = (REQUEST + HEAD + moved.bytes, HEAD + sums.wire_len());
             self.tell(list, entry, About { bits: request.item.flags.0, traffic, sum, ..About::default() });
         }
         if let Some(error) = moved.error {
@@ -253,6 +256,11 @@ impl<'a> Sender<'a> {
         self.transfer.tell(self.log, entry, &About { sender: true, source: list.source_of(entry), ..about });
     }
 }
+
+/// What an entry's answer takes without its data: index and flags, mostly. C: %b of a transfer
+const REQUEST: u64 = 3;
+/// What a head of sums takes.
+const HEAD: u64 = 16;
 
 fn max_alloc(options: &Options) -> u64 {
     if options.max_alloc == 0 { u64::MAX } else { options.max_alloc }

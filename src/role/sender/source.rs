@@ -19,6 +19,9 @@ use crate::{
     wire::Writer,
 };
 
+/// How much data the reference puts into a frame, more or less.
+const FRAME: u64 = 33_000;
+
 /// A source file, open.
 pub(super) struct Opened {
     file: File,
@@ -32,6 +35,8 @@ pub(super) struct Opened {
 pub(super) struct Moved {
     /// The whole-file sum, where one was made.
     pub sum: Option<Sum>,
+    /// What it took on the wire, without frame headers.
+    pub bytes: u64,
     /// A part could not be read.
     pub error: Option<io::Error>,
 }
@@ -42,6 +47,7 @@ struct Outgoing<'t> {
     tally: &'t mut Tally,
     offset: u64,
     size: u64,
+    bytes: u64,
 }
 
 impl Tokens for Outgoing<'_> {
@@ -49,6 +55,7 @@ impl Tokens for Outgoing<'_> {
         self.tally.show(self.offset + data.len().min(token::MAX_RUN) as u64, self.size);
         token::write_literal(self.writer, data)?;
         self.offset += data.len() as u64;
+        self.bytes += data.len() as u64 + 4 * data.len().div_ceil(token::MAX_RUN) as u64;
         self.tally.stats.literal += data.len() as u64;
         Ok(())
     }
@@ -57,6 +64,7 @@ impl Tokens for Outgoing<'_> {
         self.offset += data.len() as u64;
         self.tally.show(self.offset, self.size);
         self.tally.stats.matched += data.len() as u64;
+        self.bytes += 4;
         token::write_match(self.writer, block)
     }
 }
@@ -129,15 +137,16 @@ impl Sender<'_> {
         let in_place = self.transfer.options.inplace && (protocol.version < 29 || basis == Basis::Same);
         let rules = Rules::new(protocol, in_place, Append::No);
         let mut window = Window::new(file, size, sums.head.block_len as usize);
-        let mut outgoing = Outgoing { writer: self.writer, tally: &mut self.tally, offset: 0, size };
+        let mut outgoing = Outgoing { writer: self.writer, tally: &mut self.tally, offset: 0, size, bytes: 0 };
         let sum = self.searcher.search(&mut window, sums, &rules, self.log, &mut outgoing)?;
+        let bytes = outgoing.bytes + 4 + sum.len() as u64;
         token::write_end(self.writer)?;
         self.writer.bytes(&sum)?;
         let error = window.error().map(|error| match error.raw_os_error() {
             Some(errno) => io::Error::from_raw_os_error(errno),
             None => io::Error::from(error.kind()),
         });
-        Ok(Moved { sum: Some(sum), error })
+        Ok(Moved { sum: Some(sum), bytes, error })
     }
 
     /// In a local copy the receiver may have the open file instead of its bytes; gives it back where it may not: where
@@ -164,8 +173,13 @@ impl Sender<'_> {
         token::write_handed_over(self.writer, size)?;
         self.tally.stats.literal += size;
         self.searcher.count_literal(size);
+        // The statistics tell what the wire would have carried: runs, end, sum, and a frame's header now and then.
         let runs = size.div_ceil(token::MAX_RUN as u64);
-        self.writer.account(size + 4 * runs + 4 + self.transfer.protocol.transfer_sum.len() as u64);
+        let headers = |bytes: u64| bytes / FRAME * 4;
+        let before = headers(self.handed_over);
+        self.handed_over += size;
+        let tokens = size + 4 * runs + 4 + self.transfer.protocol.transfer_sum.len() as u64;
+        self.writer.account(tokens + headers(self.handed_over) - before - token::HANDED_OVER_LEN);
         Ok(None)
     }
 }
