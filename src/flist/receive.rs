@@ -75,6 +75,11 @@ impl Decoder {
         self.on_progress = Some(call);
     }
 
+    /// Speaks through another voice from now on: who reads the first list may not be who reads the others.
+    pub fn speak_as(&mut self, log: &Log) {
+        self.entries.log = log.clone();
+    }
+
     pub fn counts(&self) -> Counts {
         self.entries.counts
     }

@@ -324,13 +324,15 @@ pub fn lists(data: &[u8]) {
     let mut first = decoder();
     let Ok(received) = first.first(&mut reader) else { return };
     check_segment(&received.segment, Order::of(version));
-    let again = written(|writer| {
-        let mut encoder = Encoder::new(&options, &protocol, &log);
-        encoder.entries(writer, &received.segment, 0)?;
-        encoder.end_first(writer, 0)
-    });
-    let told = decoder().first(&mut Reader::over(again)).expect("our own list");
-    assert_eq!(shown(&told.segment), shown(&received.segment));
+    if received.segment.entries().all(|(_, entry)| entry.is_active()) {
+        let again = written(|writer| {
+            let mut encoder = Encoder::new(&options, &protocol, &log);
+            encoder.entries(writer, &received.segment, 0)?;
+            encoder.end_first(writer, 0)
+        });
+        let told = decoder().first(&mut Reader::over(again)).expect("our own list");
+        assert_eq!(shown(&told.segment), shown(&received.segment));
+    }
     while let Ok(dir) = reader.byte() {
         match first.contents_of(&mut reader, dir.into()) {
             Ok(received) => check_segment(&received.segment, Order::of(version)),
