@@ -1,9 +1,10 @@
 //! `--out-format`: one line from a format and what it is about.
 
-use super::item::{Changes, Run, columns};
+use super::item::{Run, columns};
 use crate::{
     flist::Entry,
     options::Options,
+    proto::item::Flags,
     text::{mode::permission_string, number::Style, path},
 };
 
@@ -71,7 +72,7 @@ pub struct Subject<'a> {
     pub link_target: &'a [u8],
     /// What the entry was hard linked to.
     pub hard_link: &'a [u8],
-    pub changes: Changes,
+    pub changes: Flags,
     /// Bytes that went out and came in for this entry.
     pub traffic: (u64, u64),
     /// The content's checksum in the order shown, where it is known.
@@ -82,7 +83,7 @@ pub struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// About an entry of the file list, with owners and groups as far as they are kept.
-    pub fn entry(entry: Entry<'a>, changes: Changes, options: &Options) -> Self {
+    pub fn entry(entry: Entry<'a>, changes: Flags, options: &Options) -> Self {
         Self {
             mode: entry.mode(),
             size: entry.size(),
@@ -98,7 +99,7 @@ impl<'a> Subject<'a> {
 
     /// About something that was deleted.
     pub fn deleted(name: &[u8], mode: u32) -> Self {
-        Self { mode, name: name.to_vec(), changes: Changes::DELETED, ..Self::default() }
+        Self { mode, name: name.to_vec(), changes: Flags::DELETED, ..Self::default() }
     }
 
     fn is_kind(&self, kind: u32) -> bool {
@@ -193,7 +194,7 @@ fn field(escape: &Escape, subject: &Subject<'_>, context: &Context<'_>) -> Optio
         b'M' => (context.stamp)(subject.mtime).replace(' ', "-").into_bytes(),
         b't' => (context.stamp)(context.now).into_bytes(),
         b'B' => permission_string(subject.mode)[1..].into(),
-        b'o' if subject.changes.has(Changes::DELETED) => b"del.".to_vec(),
+        b'o' if subject.changes.has(Flags::DELETED) => b"del.".to_vec(),
         b'o' => if context.sender { b"send" } else { b"recv" }.to_vec(),
         b'f' => full_name(subject),
         b'n' => shown_name(subject),
@@ -202,7 +203,7 @@ fn field(escape: &Escape, subject: &Subject<'_>, context: &Context<'_>) -> Optio
         b'm' => Vec::new(),
         b'b' | b'c' => {
             let (out, back) = subject.traffic;
-            let moved = subject.changes.has(Changes::TRANSFER);
+            let moved = subject.changes.has(Flags::TRANSFER);
             let bytes = if context.sender == (escape.letter == b'b') { out } else { back };
             Style::level(escape.quotes).integer(if moved { bytes as i64 } else { 0 }).into_bytes()
         }
@@ -247,7 +248,7 @@ fn full_name(subject: &Subject<'_>) -> Vec<u8> {
 fn link(escape: &Escape, subject: &Subject<'_>) -> Vec<u8> {
     let (arrow, target): (&[u8], &[u8]) = if !subject.hard_link.is_empty() {
         (b" => ", subject.hard_link)
-    } else if subject.is_kind(libc::S_IFLNK) && !subject.changes.has(Changes::DELETED) {
+    } else if subject.is_kind(libc::S_IFLNK) && !subject.changes.has(Flags::DELETED) {
         (b" -> ", subject.link_target)
     } else if escape.formatted {
         (b"    ", b"")
@@ -279,7 +280,7 @@ mod tests {
             size: 4096,
             name: b"q/f".to_vec(),
             gid: Some(0),
-            changes: Changes::NEW.with(Changes::TRANSFER),
+            changes: Flags::IS_NEW | Flags::TRANSFER,
             traffic: (49, 16),
             sum_len: 2,
             ..Subject::default()
@@ -330,7 +331,7 @@ mod tests {
         assert_eq!(show("[%b][%c][%C]", &file()), "[49][16][    ]");
         let back = Context { sender: false, ..CONTEXT };
         assert_eq!(expand(b"%b %c %o", &file(), &back), b"16 49 recv");
-        let still = Subject { changes: Changes::default(), sum: Some(vec![0x0b, 0xff]), ..file() };
+        let still = Subject { changes: Flags::default(), sum: Some(vec![0x0b, 0xff]), ..file() };
         assert_eq!(show("[%b][%c][%C|%6C]", &still), "[0][0][0bff|  0bff]");
     }
 

@@ -1,51 +1,6 @@
 //! The eleven columns that tell what a run does to one entry (`%i`, `-i`).
 
-/// What the columns are made from; the low sixteen bits are those that travel on the wire. C: ITEM_*
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Changes(pub u32);
-
-impl Changes {
-    pub const ATIME: Self = Self(1 << 0);
-    /// A checksum or a content difference other than size.
-    pub const CHANGE: Self = Self(1 << 1);
-    /// Regular files.
-    pub const SIZE: Self = Self(1 << 2);
-    /// Symlinks: the time could not be set.
-    pub const TIME_FAILED: Self = Self(1 << 2);
-    pub const TIME: Self = Self(1 << 3);
-    pub const PERMS: Self = Self(1 << 4);
-    pub const OWNER: Self = Self(1 << 5);
-    pub const GROUP: Self = Self(1 << 6);
-    pub const ACL: Self = Self(1 << 7);
-    pub const XATTR: Self = Self(1 << 8);
-    pub const CRTIME: Self = Self(1 << 10);
-    pub const BASIS_FOLLOWS: Self = Self(1 << 11);
-    pub const NAME_FOLLOWS: Self = Self(1 << 12);
-    pub const NEW: Self = Self(1 << 13);
-    pub const LOCAL: Self = Self(1 << 14);
-    pub const TRANSFER: Self = Self(1 << 15);
-    /// Not on the wire: a dry run cannot know.
-    pub const MISSING_DATA: Self = Self(1 << 16);
-    /// Not on the wire: the entry goes.
-    pub const DELETED: Self = Self(1 << 17);
-
-    pub fn has(self, bits: Self) -> bool {
-        self.0 & bits.0 == bits.0
-    }
-
-    pub fn has_any(self, bits: Self) -> bool {
-        self.0 & bits.0 != 0
-    }
-
-    pub fn with(self, bits: Self) -> Self {
-        Self(self.0 | bits.0)
-    }
-
-    /// What is worth a line by itself. C: SIGNIFICANT_ITEM_FLAGS
-    pub fn significant(self) -> bool {
-        self.0 & !(Self::BASIS_FOLLOWS.0 | Self::NAME_FOLLOWS.0 | Self::LOCAL.0) != 0
-    }
-}
+use crate::proto::item::Flags;
 
 /// What the columns need to know of the run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -59,31 +14,31 @@ pub struct Run {
 }
 
 /// `>f+++++++++`, `.d..t......`, `*deleting  `. C: log.c log_formatted
-pub fn columns(mode: u32, changes: Changes, run: Run) -> [u8; 11] {
-    if changes.has(Changes::DELETED) {
+pub fn columns(mode: u32, changes: Flags, run: Run) -> [u8; 11] {
+    if changes.has(Flags::DELETED) {
         return *b"*deleting  ";
     }
     let kind = mode & libc::S_IFMT;
     let link = kind == libc::S_IFLNK;
-    let time_set = run.times && !(link && (!run.link_times || changes.has(Changes::TIME_FAILED)));
+    let time_set = run.times && !(link && (!run.link_times || changes.has(Flags::REPORT_TIMEFAIL)));
     let mark = |bits, letter| if changes.has(bits) { letter } else { b'.' };
     let mut columns = [
         update(changes, run),
         kind_letter(kind),
-        mark(Changes::CHANGE, b'c'),
-        if link { b'.' } else { mark(Changes::SIZE, b's') },
-        mark(Changes::TIME, if time_set { b't' } else { b'T' }),
-        mark(Changes::PERMS, b'p'),
-        mark(Changes::OWNER, b'o'),
-        mark(Changes::GROUP, b'g'),
+        mark(Flags::REPORT_CHANGE, b'c'),
+        if link { b'.' } else { mark(Flags::REPORT_SIZE, b's') },
+        mark(Flags::REPORT_TIME, if time_set { b't' } else { b'T' }),
+        mark(Flags::REPORT_PERMS, b'p'),
+        mark(Flags::REPORT_OWNER, b'o'),
+        mark(Flags::REPORT_GROUP, b'g'),
         other_times(changes),
-        mark(Changes::ACL, b'a'),
-        mark(Changes::XATTR, b'x'),
+        mark(Flags::REPORT_ACL, b'a'),
+        mark(Flags::REPORT_XATTR, b'x'),
     ];
     let (first, rest) = columns.split_at_mut(2);
-    if changes.has(Changes::NEW) {
+    if changes.has(Flags::IS_NEW) {
         rest.fill(b'+');
-    } else if changes.has(Changes::MISSING_DATA) {
+    } else if changes.has(Flags::MISSING_DATA) {
         rest.fill(b'?');
     } else if matches!(first, [b'.' | b'h' | b'c', _]) && rest.iter().all(|&letter| letter == b'.') {
         rest.fill(b' ');
@@ -91,10 +46,10 @@ pub fn columns(mode: u32, changes: Changes, run: Run) -> [u8; 11] {
     columns
 }
 
-fn update(changes: Changes, run: Run) -> u8 {
-    if changes.has(Changes::LOCAL) {
-        if changes.has(Changes::NAME_FOLLOWS) { b'h' } else { b'c' }
-    } else if !changes.has(Changes::TRANSFER) {
+fn update(changes: Flags, run: Run) -> u8 {
+    if changes.has(Flags::LOCAL_CHANGE) {
+        if changes.has(Flags::XNAME_FOLLOWS) { b'h' } else { b'c' }
+    } else if !changes.has(Flags::TRANSFER) {
         b'.'
     } else if run.outgoing {
         b'<'
@@ -113,8 +68,8 @@ fn kind_letter(kind: u32) -> u8 {
     }
 }
 
-fn other_times(changes: Changes) -> u8 {
-    match (changes.has(Changes::ATIME), changes.has(Changes::CRTIME)) {
+fn other_times(changes: Flags) -> u8 {
+    match (changes.has(Flags::REPORT_ATIME), changes.has(Flags::REPORT_CRTIME)) {
         (false, false) => b'.',
         (true, true) => b'b',
         (true, false) => b'u',
@@ -128,68 +83,62 @@ mod tests {
 
     const RUN: Run = Run { outgoing: false, times: true, link_times: true };
 
-    fn show(mode: u32, changes: &[Changes], run: Run) -> String {
-        let changes = changes.iter().fold(Changes::default(), |all, &one| all.with(one));
+    fn show(mode: u32, changes: &[Flags], run: Run) -> String {
+        let changes = changes.iter().fold(Flags::default(), |all, &one| all | one);
         String::from_utf8(columns(mode, changes, run).to_vec()).unwrap()
     }
 
     #[test]
     fn new_entries_are_all_plus() {
-        assert_eq!(show(libc::S_IFREG, &[Changes::NEW, Changes::TRANSFER], RUN), ">f+++++++++");
+        assert_eq!(show(libc::S_IFREG, &[Flags::IS_NEW, Flags::TRANSFER], RUN), ">f+++++++++");
         let out = Run { outgoing: true, ..RUN };
-        assert_eq!(show(libc::S_IFREG, &[Changes::NEW, Changes::TRANSFER], out), "<f+++++++++");
-        assert_eq!(show(libc::S_IFDIR, &[Changes::NEW, Changes::LOCAL], RUN), "cd+++++++++");
-        assert_eq!(show(libc::S_IFLNK, &[Changes::NEW, Changes::LOCAL], RUN), "cL+++++++++");
-        assert_eq!(show(libc::S_IFCHR, &[Changes::NEW, Changes::LOCAL], RUN), "cD+++++++++");
-        assert_eq!(show(libc::S_IFIFO, &[Changes::NEW, Changes::LOCAL], RUN), "cS+++++++++");
+        assert_eq!(show(libc::S_IFREG, &[Flags::IS_NEW, Flags::TRANSFER], out), "<f+++++++++");
+        assert_eq!(show(libc::S_IFDIR, &[Flags::IS_NEW, Flags::LOCAL_CHANGE], RUN), "cd+++++++++");
+        assert_eq!(show(libc::S_IFLNK, &[Flags::IS_NEW, Flags::LOCAL_CHANGE], RUN), "cL+++++++++");
+        assert_eq!(show(libc::S_IFCHR, &[Flags::IS_NEW, Flags::LOCAL_CHANGE], RUN), "cD+++++++++");
+        assert_eq!(show(libc::S_IFIFO, &[Flags::IS_NEW, Flags::LOCAL_CHANGE], RUN), "cS+++++++++");
     }
 
     #[test]
     fn each_attribute_has_its_column() {
         let all = [
-            Changes::TRANSFER,
-            Changes::CHANGE,
-            Changes::SIZE,
-            Changes::TIME,
-            Changes::PERMS,
-            Changes::OWNER,
-            Changes::GROUP,
-            Changes::ATIME,
-            Changes::ACL,
-            Changes::XATTR,
+            Flags::TRANSFER,
+            Flags::REPORT_CHANGE,
+            Flags::REPORT_SIZE,
+            Flags::REPORT_TIME,
+            Flags::REPORT_PERMS,
+            Flags::REPORT_OWNER,
+            Flags::REPORT_GROUP,
+            Flags::REPORT_ATIME,
+            Flags::REPORT_ACL,
+            Flags::REPORT_XATTR,
         ];
         assert_eq!(show(libc::S_IFREG, &all, RUN), ">fcstpoguax");
-        assert_eq!(show(libc::S_IFREG, &[Changes::CRTIME], RUN), ".f......n..");
-        assert_eq!(show(libc::S_IFREG, &[Changes::CRTIME, Changes::ATIME], RUN), ".f......b..");
-        assert_eq!(show(libc::S_IFDIR, &[Changes::TIME], RUN), ".d..t......");
+        assert_eq!(show(libc::S_IFREG, &[Flags::REPORT_CRTIME], RUN), ".f......n..");
+        assert_eq!(show(libc::S_IFREG, &[Flags::REPORT_CRTIME, Flags::REPORT_ATIME], RUN), ".f......b..");
+        assert_eq!(show(libc::S_IFDIR, &[Flags::REPORT_TIME], RUN), ".d..t......");
     }
 
     #[test]
     fn times_that_are_not_kept_are_capital() {
         let no_times = Run { times: false, ..RUN };
-        assert_eq!(show(libc::S_IFREG, &[Changes::TRANSFER, Changes::TIME], no_times), ">f..T......");
+        assert_eq!(show(libc::S_IFREG, &[Flags::TRANSFER, Flags::REPORT_TIME], no_times), ">f..T......");
         let no_link_times = Run { link_times: false, ..RUN };
-        assert_eq!(show(libc::S_IFREG, &[Changes::TRANSFER, Changes::TIME], no_link_times), ">f..t......");
-        assert_eq!(show(libc::S_IFLNK, &[Changes::TIME], no_link_times), ".L..T......");
-        assert_eq!(show(libc::S_IFLNK, &[Changes::TIME, Changes::TIME_FAILED], RUN), ".L..T......");
+        assert_eq!(show(libc::S_IFREG, &[Flags::TRANSFER, Flags::REPORT_TIME], no_link_times), ">f..t......");
+        assert_eq!(show(libc::S_IFLNK, &[Flags::REPORT_TIME], no_link_times), ".L..T......");
+        assert_eq!(show(libc::S_IFLNK, &[Flags::REPORT_TIME, Flags::REPORT_TIMEFAIL], RUN), ".L..T......");
     }
 
     #[test]
     fn nothing_changed_is_blank_unless_data_moved() {
         assert_eq!(show(libc::S_IFREG, &[], RUN), ".f         ");
-        assert_eq!(show(libc::S_IFREG, &[Changes::LOCAL, Changes::NAME_FOLLOWS], RUN), "hf         ");
-        assert_eq!(show(libc::S_IFREG, &[Changes::TRANSFER], RUN), ">f.........");
+        assert_eq!(show(libc::S_IFREG, &[Flags::LOCAL_CHANGE, Flags::XNAME_FOLLOWS], RUN), "hf         ");
+        assert_eq!(show(libc::S_IFREG, &[Flags::TRANSFER], RUN), ">f.........");
     }
 
     #[test]
     fn unknown_and_deleted() {
-        assert_eq!(show(libc::S_IFREG, &[Changes::TRANSFER, Changes::MISSING_DATA], RUN), ">f?????????");
-        assert_eq!(show(libc::S_IFDIR, &[Changes::DELETED], RUN), "*deleting  ");
-    }
-
-    #[test]
-    fn following_fields_alone_are_not_significant() {
-        assert!(!Changes::LOCAL.with(Changes::NAME_FOLLOWS).with(Changes::BASIS_FOLLOWS).significant());
-        assert!(Changes::TRANSFER.significant());
+        assert_eq!(show(libc::S_IFREG, &[Flags::TRANSFER, Flags::MISSING_DATA], RUN), ">f?????????");
+        assert_eq!(show(libc::S_IFDIR, &[Flags::DELETED], RUN), "*deleting  ");
     }
 }

@@ -13,10 +13,10 @@ use crate::{
     log::{Log, LogCode},
     meta::Rules,
     options::{Info, Options},
-    proto::{Protocol, Side},
+    proto::{Protocol, Side, item::Flags},
     report::{
         format::{Context, OutFormat, Subject},
-        item::{Changes, Run},
+        item::Run,
     },
     sys::{clock, users},
 };
@@ -99,7 +99,7 @@ impl Transfer {
             traffic: about.traffic,
             sum: about.sum.clone(),
             sum_len: self.protocol.list_sum.len(),
-            ..Subject::entry(entry, Changes(about.bits), &self.options)
+            ..Subject::entry(entry, Flags(about.bits), &self.options)
         };
         let outgoing = about.sender && !self.local;
         let context = context(about.sender, outgoing, self.options.times, self.link_times);
@@ -108,11 +108,11 @@ impl Transfer {
 
     /// Tells an entry whose data does not move, where that is worth a line. C: log.c maybe_log_item
     pub fn tell_item(&self, log: &Log, entry: Entry<'_>, about: &About<'_>) {
-        let significant = Changes(about.bits).significant();
+        let significant = Flags(about.bits).any(Flags::SIGNIFICANT);
         let named = !about.hard_link.is_empty();
         let itemize = self.itemize();
         let seen = itemize > 0 && (significant || named || itemize > 1 || log.info(Info::Name) >= 2);
-        let local_change = Changes(about.bits).has(Changes::LOCAL) && significant;
+        let local_change = Flags(about.bits).has(Flags::LOCAL_CHANGE) && significant;
         if seen || local_change || named || entry.is_dir() && significant {
             self.tell(log, entry, about);
         }
@@ -128,7 +128,7 @@ pub fn context(sender: bool, outgoing: bool, times: bool, link_times: bool) -> C
 /// `2024/02/29 12:34:56`, as formats show a time.
 pub fn stamp(seconds: i64) -> String {
     clock::local(seconds).map_or_else(
-        |_| seconds.to_string(),
+        |_| "(time out of range)".into(),
         |at| {
             let (date, time) = ((at.year, at.month, at.day), (at.hour, at.minute, at.second));
             format!("{:04}/{:02}/{:02} {:02}:{:02}:{:02}", date.0, date.1, date.2, time.0, time.1, time.2)
