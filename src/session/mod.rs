@@ -97,6 +97,7 @@ pub fn run(start: Start<'_>) -> Ended {
     let mut link = match open(start, log.clone()) {
         Ok(link) => link,
         Err(error) => {
+            let error = error.by(speaker.name());
             log.say_lines(LogCode::Error, &error.message);
             if server {
                 finish::tell_code(&log, &error);
@@ -109,6 +110,7 @@ pub fn run(start: Start<'_>) -> Ended {
     match done {
         Ok(stats) => Ended { code: flaws(&link), stats: Some(stats), protocol, lost: false, unclosed: None },
         Err(error) => {
+            let error = error.by(speaker.name());
             let told = finish::fail(&mut link, &error);
             let code = told.unwrap_or(error.code);
             Ended::failed(Error { code, ..error }, protocol, server || told.is_some())
