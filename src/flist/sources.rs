@@ -82,6 +82,9 @@ fn quoted(dir: &[u8], path: &[u8]) -> Vec<u8> {
 /// All trees of a transfer, by the number that entries carry.
 pub struct Sources {
     list: Vec<Source>,
+    /// Where in `list` each number stands. Coming back to a directory after another one gives a new number: the
+    /// reference scans what is named twice in this way twice, and counts it so.
+    visits: Vec<u32>,
     /// The absolute name of the directory we were started in.
     start: Vec<u8>,
     below: Follow,
@@ -93,13 +96,14 @@ impl Sources {
         let free = options.copy_links || options.copy_unsafe_links || options.copy_dirlinks || options.insecure_links;
         Ok(Self {
             list: Vec::new(),
+            visits: Vec::new(),
             start: std::env::current_dir()?.into_os_string().into_vec(),
             below: if free { Follow::Always } else { Follow::Inside },
         })
     }
 
     pub fn get(&self, number: u32) -> Option<&Source> {
-        self.list.get(number as usize)
+        self.list.get(*self.visits.get(number as usize)? as usize)
     }
 
     /// The tree of an entry that a walker listed, and the entry's path below it.
@@ -112,7 +116,8 @@ impl Sources {
 
     /// To be told of the directories in which named files lie, and of named directories that are links.
     pub(super) fn trust(&mut self, number: u32, dir: &[u8]) {
-        if let Some(source) = self.list.get_mut(number as usize) {
+        let source = self.visits.get(number as usize).and_then(|&at| self.list.get_mut(at as usize));
+        if let Some(source) = source {
             source.trust(dir);
         }
     }
@@ -123,7 +128,7 @@ impl Sources {
         let rooted = name.first() == Some(&b'/');
         let known = self.list.iter().position(|source| source.dir.as_deref() == dir && source.rooted == rooted);
         if let Some(known) = known {
-            return Ok(known as u32);
+            return Ok(self.visit(known as u32, dir.is_none()));
         }
         let path = if rooted { b"/" } else { dir.unwrap_or(b".") };
         let open = |below| Root::open_named(path, Follow::Always, below);
@@ -140,7 +145,18 @@ impl Sources {
             tree,
             beyond: Vec::new(),
         });
-        Ok(self.list.len() as u32 - 1)
+        Ok(self.visit(self.list.len() as u32 - 1, false))
+    }
+
+    fn visit(&mut self, at: u32, any: bool) -> u32 {
+        let known = self.visits.iter().rposition(|&visit| visit == at);
+        match known.filter(|&known| any || known + 1 == self.visits.len()) {
+            Some(known) => known as u32,
+            None => {
+                self.visits.push(at);
+                self.visits.len() as u32 - 1
+            }
+        }
     }
 
     fn shown(&self, dir: Option<&[u8]>) -> Vec<u8> {
@@ -171,6 +187,7 @@ impl Sources {
         };
         Ok(Self {
             list: self.list.iter().map(copy).collect::<io::Result<_>>()?,
+            visits: self.visits.clone(),
             start: self.start.clone(),
             below: self.below,
         })
