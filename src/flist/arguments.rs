@@ -4,8 +4,8 @@ use std::os::fd::AsFd;
 
 use super::{
     Flags, Segment,
-    build::{Implied, Missing, Rest, Waiting, Walker, Work},
-    examine::{Level, Place, parent_of},
+    build::{Implied, Missing, Rest, Waiting, Walker, Work, opened},
+    examine::{Level, Place},
     io_error,
     names::{Argument, NameKind},
     split_path,
@@ -54,7 +54,7 @@ impl Walker {
     /// Opens the directory that an argument is looked up in. C: flist.c change_pathname
     fn enter(&mut self, argument: &Argument) -> Option<u32> {
         let dir = argument.dir.as_deref();
-        match self.sources.open(dir, &argument.name) {
+        match self.sources.enter(dir, &argument.name) {
             Ok(source) => Some(source),
             Err((name, error)) => {
                 self.examiner.fail(bytes!["change_dir ", name, " failed"], &error);
@@ -77,8 +77,8 @@ impl Walker {
     /// What an argument is; one that is missing is complained of, left out, or has mode 0, as the options want it.
     fn stat_argument(&mut self, source: u32, name: &[u8], follow: bool) -> Option<Stat> {
         let Self { sources, examiner, .. } = self;
-        let source = sources.get(source)?;
-        let error = match examiner.link_stat_named(source, name, follow) {
+        let (source, trees) = opened(sources, source)?;
+        let error = match examiner.link_stat_named(&trees, name, follow) {
             Ok(stat) => return Some(stat),
             Err(error) => error,
         };
@@ -108,17 +108,17 @@ impl Walker {
     ) -> Result<Option<usize>> {
         let who = self.speaker();
         let Self { sources, examiner, .. } = self;
-        let Some(tree) = sources.get(source) else { return Ok(None) };
+        let Some((named, trees)) = opened(sources, source) else { return Ok(None) };
         let (dir, base, slash) = split_path(path);
         let dir = segment.dir(dir, slash, source, who)?;
-        let (handle, leaf) = match parent_of(tree, path) {
+        let (handle, leaf) = match trees.parent(path) {
             Ok(found) => found,
             Err(error) => {
-                examiner.lost(tree.full_name(path), false, &error);
+                examiner.lost(named.full_name(path), false, &error);
                 return Ok(None);
             }
         };
-        let place = Place { source: tree, at: handle.as_fd(), leaf, dir, base };
+        let place = Place { source: named, trees: &trees, at: handle.as_fd(), leaf, dir, base };
         examiner.list(segment, place, known, flags, level)
     }
 
@@ -197,11 +197,11 @@ impl Walker {
                 NameKind::Normal => None,
                 NameKind::Missing => Some(Stat::default()),
                 NameKind::Slash | NameKind::Dot => {
-                    let Some(tree) = self.sources.get(source) else { continue };
-                    match self.examiner.link_stat_named(tree, &name, true) {
+                    let Some((named, trees)) = opened(&self.sources, source) else { continue };
+                    match self.examiner.link_stat_named(&trees, &name, true) {
                         Ok(stat) => Some(stat),
                         Err(error) => {
-                            self.examiner.lost(tree.full_name(&name), true, &error);
+                            self.examiner.lost(named.full_name(&name), true, &error);
                             continue;
                         }
                     }

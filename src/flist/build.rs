@@ -5,6 +5,7 @@
 //! depth first. Between the steps the driver sends what was found, so a long walk does not keep the peer waiting.
 
 use std::{
+    cell::Ref,
     collections::VecDeque,
     io,
     os::fd::{AsFd, OwnedFd},
@@ -17,7 +18,7 @@ use super::{
     examine::{Examiner, Level, Place},
     names::NameKind,
     order::{self, Order},
-    sources::Sources,
+    sources::{Source, Sources, Trees},
 };
 use crate::{
     bytes,
@@ -281,11 +282,11 @@ impl Walker {
 impl Walker {
     fn scan_work(&mut self, segment: &mut Segment, source: u32, path: &[u8], flags: Flags, mode: u32) -> Result<()> {
         if self.plan.inc_recurse && self.parent.is_some() && self.examiner.one_file_system > 0 {
-            let Some(tree) = self.sources.get(source) else { return Ok(()) };
-            match self.examiner.link_stat_named(tree, path, self.examiner.copy_dirlinks) {
+            let Some((named, trees)) = opened(&self.sources, source) else { return Ok(()) };
+            match self.examiner.link_stat_named(&trees, path, self.examiner.copy_dirlinks) {
                 Ok(stat) => self.examiner.filesystem = stat.dev,
                 Err(error) => {
-                    self.examiner.lost(tree.full_name(path), true, &error);
+                    self.examiner.lost(named.full_name(path), true, &error);
                     return Ok(());
                 }
             }
@@ -311,16 +312,16 @@ impl Walker {
         mode: u32,
     ) -> Result<()> {
         let Self { sources, examiner, scan, name, .. } = self;
-        let Some(tree) = sources.get(source) else { return Ok(()) };
-        let (root, rel) = tree.place(path);
+        let Some((named, trees)) = opened(sources, source) else { return Ok(()) };
+        let (root, rel) = trees.place(path);
         let handle = match root.open_dir(rel).and_then(|handle| searchable(handle, mode, root.follow())) {
             Ok(handle) => handle,
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                examiner.lost(tree.full_name(path), true, &error);
+                examiner.lost(named.full_name(path), true, &error);
                 return Ok(());
             }
             Err(error) => {
-                examiner.fail(bytes!["opendir ", tree.full_name(path), " failed"], &error);
+                examiner.fail(bytes!["opendir ", named.full_name(path), " failed"], &error);
                 return Ok(());
             }
         };
@@ -340,7 +341,7 @@ impl Walker {
                 }
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    examiner.fail(bytes!["readdir(", tree.full_name(path), ")"], &error);
+                    examiner.fail(bytes!["readdir(", named.full_name(path), ")"], &error);
                     return Ok(());
                 }
             }
@@ -356,10 +357,15 @@ impl Walker {
                 ]);
                 continue;
             }
-            let place = Place { source: tree, at: handle.as_fd(), leaf: name, dir, base: name };
+            let place = Place { source: named, trees: &trees, at: handle.as_fd(), leaf: name, dir, base: name };
             examiner.list(segment, place, None, flags, Level::Found)?;
         }
     }
+}
+
+/// A source by its number, open.
+pub(super) fn opened(sources: &Sources, number: u32) -> Option<(&Source, Ref<'_, Trees>)> {
+    Some((sources.get(number)?, sources.trees(number)?))
 }
 
 /// A directory that may be read but not searched is refused as a whole, except where links are followed freely: so

@@ -2,11 +2,15 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
+    os::fd::{AsFd, BorrowedFd},
 };
 
-use super::{Attributes, Flags, Segment, Span, form::is_device, io_error, sources::Source};
+use super::{
+    Attributes, Flags, Segment, Span,
+    form::is_device,
+    io_error,
+    sources::{Source, Trees},
+};
 use crate::{
     bytes,
     error::Result,
@@ -31,6 +35,7 @@ pub(super) enum Level {
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub source: &'a Source,
+    pub trees: &'a Trees,
     /// Directory handle and name there.
     pub at: BorrowedFd<'a>,
     pub leaf: &'a [u8],
@@ -124,8 +129,8 @@ impl Examiner {
     }
 
     /// As `link_stat` by a path of the list.
-    pub fn link_stat_named(&self, source: &Source, path: &[u8], follow_dirs: bool) -> io::Result<Stat> {
-        let (dir, leaf) = parent_of(source, path)?;
+    pub fn link_stat_named(&self, trees: &Trees, path: &[u8], follow_dirs: bool) -> io::Result<Stat> {
+        let (dir, leaf) = trees.parent(path)?;
         self.link_stat(dir.as_fd(), leaf, follow_dirs)
     }
 
@@ -281,7 +286,7 @@ impl Examiner {
     /// The sum for `--checksum`; zeros for a file that cannot be opened, as the reference has it.
     fn file_sum(&self, algorithm: Algorithm, place: Place<'_>, stat: &Stat, segment: &Segment) -> Sum {
         let path = path_of(segment, place);
-        let (tree, rel) = place.source.place(&path);
+        let (tree, rel) = place.trees.place(&path);
         let follow = self.copy_links || self.copy_unsafe_links;
         match if follow { tree.open_read_follow(rel, 0) } else { tree.open_read(rel, 0) } {
             Ok(mut file) => FileSum::of_file(algorithm, &mut file, stat.size),
@@ -300,11 +305,6 @@ fn device_size(place: Place<'_>, log: &Log, name: &[u8]) -> Option<u64> {
         log.syserr(LogCode::Error, bytes!["failed to get device size via seek: ", name], error);
     }
     size.ok()
-}
-
-/// The directory handle and the name there of a path of the list.
-pub(super) fn parent_of<'p>(source: &Source, path: &'p [u8]) -> io::Result<(Arc<OwnedFd>, &'p [u8])> {
-    source.named.parent(source.below(path))
 }
 
 fn path_of(segment: &Segment, place: Place<'_>) -> Vec<u8> {

@@ -1,9 +1,16 @@
 //! The trees that the source arguments lie in.
 //!
 //! What a user names is found by the kernel's own rules, links and all; what is found below it is read through a handle
-//! that links cannot lead out of, unless the options say that links are to be followed.
+//! that links cannot lead out of, unless the options say that links are to be followed. Arguments may be many and lie
+//! anywhere, so only the trees used last are kept open.
 
-use std::io;
+use std::{
+    cell::{Ref, RefCell},
+    collections::HashMap,
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+};
 
 use super::Entry;
 use crate::{
@@ -13,56 +20,42 @@ use crate::{
     text::path::{Clean, DotDot, clean, inside},
 };
 
-/// A directory in which source arguments are looked up, open.
+/// How many trees are open at a time.
+const OPEN: usize = 8;
+
+/// A directory in which source arguments are looked up.
 pub struct Source {
     /// As typed; `None`: the directory we were started in. C: F_PATHNAME
     pub dir: Option<Vec<u8>>,
     /// Its absolute name, for messages.
     shown: Vec<u8>,
-    /// Names are absolute (`-R /etc`): `tree` is the root of the file system.
+    /// Names are absolute (`-R /etc`): the tree is the whole file system.
     rooted: bool,
-    /// For a look at what was named: the kernel's own rules about links.
-    pub(super) named: Root,
-    /// For reading directories and files: links lead no further than the options allow.
-    tree: Root,
-    /// Directories that arguments name by way of links out of `tree`: their names, and they themselves.
-    beyond: Vec<(Vec<u8>, Root)>,
+    /// Directories below that were named, and may be reached over links; the longest first.
+    trusted: Vec<Vec<u8>>,
+    /// The last number given out for it.
+    visit: u32,
 }
 
 impl Source {
-    /// The tree in which a path of the list is read, and the path there.
-    pub fn place<'p>(&self, path: &'p [u8]) -> (&Root, &'p [u8]) {
-        for (dir, tree) in &self.beyond {
-            match path.strip_prefix(dir.as_slice()) {
-                Some([]) => return (tree, b""),
-                Some([b'/', rest @ ..]) => return (tree, rest),
-                _ => {}
-            }
-        }
-        (&self.tree, self.below(path))
-    }
-
-    /// Path below `named`.
-    pub(super) fn below<'p>(&self, path: &'p [u8]) -> &'p [u8] {
-        if self.rooted { path.strip_prefix(b"/").unwrap_or(path) } else { path }
-    }
-
-    /// Makes a directory that the user named readable, wherever links on the way to it lead.
-    fn trust(&mut self, dir: &[u8]) {
-        let (tree, rel) = self.place(dir);
-        if tree.follow() == Follow::Always || tree.directory(rel).is_ok() {
-            return;
-        }
-        let found = self.named.directory(self.below(dir)).and_then(|handle| handle.try_clone());
-        if let Ok(handle) = found {
-            self.beyond.push((dir.to_vec(), Root::from_handle(handle, self.tree.follow())));
-            self.beyond.sort_by_key(|(dir, _)| std::cmp::Reverse(dir.len()));
-        }
-    }
-
     /// A path of the list as messages show it, in quotes. C: util1.c full_fname
     pub fn full_name(&self, path: &[u8]) -> Vec<u8> {
         quoted(&self.shown, path)
+    }
+
+    fn path(&self) -> &[u8] {
+        if self.rooted { b"/" } else { self.dir.as_deref().unwrap_or(b".") }
+    }
+
+    fn open(&self, below: Follow) -> io::Result<Trees> {
+        let named = Root::open_named(self.path(), Follow::Always, Follow::Always)?;
+        stat::lstat_at(named.handle(), c".")?; // one may be opened without being searchable
+        let tree = named.with_rule(below);
+        let mut trees = Trees { named, tree, rooted: self.rooted, beyond: Vec::new() };
+        for dir in self.trusted.iter().rev() {
+            trees.trust(dir);
+        }
+        Ok(trees)
     }
 }
 
@@ -79,12 +72,63 @@ fn quoted(dir: &[u8], path: &[u8]) -> Vec<u8> {
     full
 }
 
-/// All trees of a transfer, by the number that entries carry.
+/// A source's directory, open.
+pub struct Trees {
+    /// For a look at what was named: the kernel's own rules about links.
+    named: Root,
+    /// For reading directories and files: links lead no further than the options allow.
+    tree: Root,
+    rooted: bool,
+    /// Directories that arguments name by way of links out of `tree`: their names, and they themselves.
+    beyond: Vec<(Vec<u8>, Root)>,
+}
+
+impl Trees {
+    /// The tree in which a path of the list is read, and the path there.
+    pub fn place<'p>(&self, path: &'p [u8]) -> (&Root, &'p [u8]) {
+        for (dir, tree) in &self.beyond {
+            match path.strip_prefix(dir.as_slice()) {
+                Some([]) => return (tree, b""),
+                Some([b'/', rest @ ..]) => return (tree, rest),
+                _ => {}
+            }
+        }
+        (&self.tree, self.below(path))
+    }
+
+    /// Path below the directory itself.
+    fn below<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+        if self.rooted { path.strip_prefix(b"/").unwrap_or(path) } else { path }
+    }
+
+    /// The directory handle, and the name there, of what the user named.
+    pub(super) fn parent<'p>(&self, path: &'p [u8]) -> io::Result<(Arc<OwnedFd>, &'p [u8])> {
+        self.named.parent(self.below(path))
+    }
+
+    /// Makes a named directory readable, wherever links on the way to it lead; whether that took anything.
+    fn trust(&mut self, dir: &[u8]) -> bool {
+        let (tree, rel) = self.place(dir);
+        if tree.follow() == Follow::Always || tree.directory(rel).is_ok() {
+            return false;
+        }
+        let found = self.named.directory(self.below(dir)).and_then(|handle| handle.try_clone());
+        let Ok(handle) = found else { return false };
+        self.beyond.push((dir.to_vec(), Root::from_handle(handle, self.tree.follow())));
+        self.beyond.sort_by_key(|(dir, _)| std::cmp::Reverse(dir.len()));
+        true
+    }
+}
+
+/// All sources of a transfer, by the number that entries carry.
 pub struct Sources {
     list: Vec<Source>,
+    known: HashMap<(Option<Vec<u8>>, bool), u32>,
     /// Where in `list` each number stands. Coming back to a directory after another one gives a new number: the
     /// reference scans what is named twice in this way twice, and counts it so.
     visits: Vec<u32>,
+    /// The trees used last, by their place in `list`; the latest last.
+    open: RefCell<Vec<(u32, Trees)>>,
     /// The absolute name of the directory we were started in.
     start: Vec<u8>,
     below: Follow,
@@ -96,7 +140,9 @@ impl Sources {
         let free = options.copy_links || options.copy_unsafe_links || options.copy_dirlinks || options.insecure_links;
         Ok(Self {
             list: Vec::new(),
+            known: HashMap::new(),
             visits: Vec::new(),
+            open: RefCell::default(),
             start: std::env::current_dir()?.into_os_string().into_vec(),
             below: if free { Follow::Always } else { Follow::Inside },
         })
@@ -106,57 +152,75 @@ impl Sources {
         self.list.get(*self.visits.get(number as usize)? as usize)
     }
 
-    /// The tree of an entry that a walker listed, and the entry's path below it.
-    pub fn of<'s>(&'s self, entry: Entry<'_>) -> Option<(&'s Root, Vec<u8>)> {
-        let source = self.get(entry.source())?;
+    /// The trees of a source, open; `None` if it is gone. To be let go before another source is asked for.
+    pub fn trees(&self, number: u32) -> Option<Ref<'_, Trees>> {
+        let at = *self.visits.get(number as usize)?;
+        if self.open.borrow().last().is_none_or(|(latest, _)| *latest != at) {
+            let mut open = self.open.try_borrow_mut().ok()?;
+            let trees = match open.iter().position(|(known, _)| *known == at) {
+                Some(known) => open.remove(known).1,
+                None => self.list.get(at as usize)?.open(self.below).ok()?,
+            };
+            keep(&mut open, at, trees);
+        }
+        Ref::filter_map(self.open.borrow(), |open| open.last().map(|(_, trees)| trees)).ok()
+    }
+
+    /// The tree of an entry that a walker listed, and the entry's path below it; `None` if it is gone. To be let go
+    /// before another entry is asked for.
+    pub fn of(&self, entry: Entry<'_>) -> Option<(Ref<'_, Root>, Vec<u8>)> {
+        let trees = self.trees(entry.source())?;
         let path = entry.path();
-        let (tree, rel) = source.place(&path);
-        Some((tree, rel.to_vec()))
+        let rel = trees.place(&path).1.to_vec();
+        Some((Ref::map(trees, |trees| trees.place(&path).0), rel))
     }
 
     /// To be told of the directories in which named files lie, and of named directories that are links.
     pub(super) fn trust(&mut self, number: u32, dir: &[u8]) {
-        let source = self.visits.get(number as usize).and_then(|&at| self.list.get_mut(at as usize));
-        if let Some(source) = source {
-            source.trust(dir);
+        if self.trees(number).is_none() {
+            return;
+        }
+        let Some((at, trees)) = self.open.get_mut().last_mut() else { return };
+        if trees.trust(dir)
+            && let Some(source) = self.list.get_mut(*at as usize)
+        {
+            source.trusted.push(dir.to_vec());
+            source.trusted.sort_by_key(|dir| std::cmp::Reverse(dir.len()));
         }
     }
 
-    /// The number of the tree in which a name is looked up, opened now or already; on failure also the directory's
-    /// full name for the message.
-    pub(super) fn open(&mut self, dir: Option<&[u8]>, name: &[u8]) -> Result<u32, (Vec<u8>, io::Error)> {
-        let rooted = name.first() == Some(&b'/');
-        let known = self.list.iter().position(|source| source.dir.as_deref() == dir && source.rooted == rooted);
-        if let Some(known) = known {
-            return Ok(self.visit(known as u32, dir.is_none()));
+    /// The number of the directory in which a name is looked up; on failure also its full name for the message.
+    pub(super) fn enter(&mut self, dir: Option<&[u8]>, name: &[u8]) -> Result<u32, (Vec<u8>, io::Error)> {
+        let key = (dir.map(<[u8]>::to_vec), name.first() == Some(&b'/'));
+        if let Some(&known) = self.known.get(&key) {
+            return Ok(self.visit(known));
         }
-        let path = if rooted { b"/" } else { dir.unwrap_or(b".") };
-        let open = |below| Root::open_named(path, Follow::Always, below);
-        let trees = open(Follow::Always).and_then(|named| {
-            stat::lstat_at(named.handle(), c".")?; // one may be opened without being searchable
-            Ok((named, open(self.below)?))
-        });
-        let (named, tree) = trees.map_err(|error| (quoted(&self.start, path), error))?;
-        self.list.push(Source {
-            dir: dir.map(<[u8]>::to_vec),
-            shown: self.shown(dir),
-            rooted,
-            named,
-            tree,
-            beyond: Vec::new(),
-        });
-        Ok(self.visit(self.list.len() as u32 - 1, false))
+        let (dir, rooted) = key.clone();
+        let shown = self.shown(dir.as_deref());
+        let source = Source { dir, shown, rooted, trusted: Vec::new(), visit: 0 };
+        let trees = source.open(self.below).map_err(|error| (quoted(&self.start, source.path()), error))?;
+        let at = self.list.len() as u32;
+        keep(self.open.get_mut(), at, trees);
+        self.known.insert(key, at);
+        self.list.push(source);
+        Ok(self.new_visit(at))
     }
 
-    fn visit(&mut self, at: u32, any: bool) -> u32 {
-        let known = self.visits.iter().rposition(|&visit| visit == at);
-        match known.filter(|&known| any || known + 1 == self.visits.len()) {
-            Some(known) => known as u32,
-            None => {
-                self.visits.push(at);
-                self.visits.len() as u32 - 1
-            }
+    fn visit(&mut self, at: u32) -> u32 {
+        match self.list.get(at as usize) {
+            // where we were started is always the same place
+            Some(source) if source.dir.is_none() || source.visit as usize + 1 == self.visits.len() => source.visit,
+            _ => self.new_visit(at),
         }
+    }
+
+    fn new_visit(&mut self, at: u32) -> u32 {
+        let visit = self.visits.len() as u32;
+        self.visits.push(at);
+        if let Some(source) = self.list.get_mut(at as usize) {
+            source.visit = visit;
+        }
+        visit
     }
 
     fn shown(&self, dir: Option<&[u8]>) -> Vec<u8> {
@@ -168,28 +232,11 @@ impl Sources {
         let how = Clean { drop_trailing_dot: true, dot_dot: DotDot::Collapse, ..Clean::default() };
         clean(&whole, how).unwrap_or(whole)
     }
+}
 
-    /// The same trees for another thread.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        let copy = |source: &Source| -> io::Result<Source> {
-            Ok(Source {
-                dir: source.dir.clone(),
-                shown: source.shown.clone(),
-                rooted: source.rooted,
-                named: source.named.try_clone()?,
-                tree: source.tree.try_clone()?,
-                beyond: source
-                    .beyond
-                    .iter()
-                    .map(|(dir, tree)| Ok((dir.clone(), tree.try_clone()?)))
-                    .collect::<io::Result<_>>()?,
-            })
-        };
-        Ok(Self {
-            list: self.list.iter().map(copy).collect::<io::Result<_>>()?,
-            visits: self.visits.clone(),
-            start: self.start.clone(),
-            below: self.below,
-        })
+fn keep(open: &mut Vec<(u32, Trees)>, at: u32, trees: Trees) {
+    if open.len() >= OPEN {
+        open.remove(0);
     }
+    open.push((at, trees));
 }

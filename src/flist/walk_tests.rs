@@ -273,3 +273,21 @@ fn what_may_not_be_read_is_said() {
                 ErrorXfer: rsync: [sender] opendir \"{}/src/sub\" failed: Permission denied (13)\n";
     assert_eq!((walked.said.as_str(), walked.io_error), (said, io_error::GENERAL));
 }
+
+#[test]
+fn more_sources_than_may_be_open() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path().canonicalize().unwrap();
+    let args: Vec<String> = (0..2000).map(|number| format!("d{number}/f{number}")).collect();
+    for arg in &args {
+        fs::create_dir(root.join(arg).parent().unwrap()).unwrap();
+        fs::write(root.join(arg), arg).unwrap();
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let walked = walk(&root, &args, &recursive(), true).unwrap();
+    assert_eq!((walked.segments[0].len(), walked.said.as_str()), (2000, ""));
+    for (_, entry) in walked.segments[0].entries() {
+        let (tree, path) = walked.walker.sources().of(entry).unwrap();
+        assert_eq!(tree.stat(&path).unwrap().size, entry.size());
+    }
+}
