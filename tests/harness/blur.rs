@@ -2,6 +2,13 @@
 
 use std::path::Path;
 
+/// Lines that come and go between two runs of the reference, or tell of its own memory.
+const FLEETING: &[&str] = &[
+    // It says goodbye to a peer that may have left already.
+    "rsync: [Receiver] write error: Broken pipe (32)\n",
+    "] expand file_list pointer array to ",
+];
+
 /// Replaces the names of the runs' own directories, byte counts, speeds and source positions. Lines are sorted unless
 /// their order counts.
 pub fn blur(text: &[u8], site: &Path, ordered: bool) -> Vec<String> {
@@ -9,6 +16,7 @@ pub fn blur(text: &[u8], site: &Path, ordered: bool) -> Vec<String> {
     let site = format!("{}/", site.display());
     let mut lines: Vec<String> = text
         .split_inclusive('\n')
+        .filter(|line| !FLEETING.iter().any(|fleeting| line.contains(fleeting)))
         .map(|line| {
             let line = without_site(line, &site);
             let line = without_traffic(&line);

@@ -278,12 +278,14 @@ pub fn check(case: &Case, way: Way, all_ends: &[Ends]) -> Option<Vec<String>> {
     Some(differences)
 }
 
-/// Runs every case over every way and pair; fails with all differences at once.
-pub fn check_all(cases: &[Case], ways: &[Way], ends: &[Ends]) {
+/// Runs every case over the ways and pairs of each group; fails with all differences at once.
+pub fn check_all(cases: &[Case], groups: &[(&[Way], &[Ends])]) {
     let mut differences = Vec::new();
     for case in cases {
-        for &way in ways {
-            differences.extend(check(case, way, ends).unwrap_or_default());
+        for (ways, ends) in groups {
+            for &way in *ways {
+                differences.extend(check(case, way, ends).unwrap_or_default());
+            }
         }
     }
     assert!(differences.is_empty(), "{} differences:\n\n{}", differences.len(), differences.join("\n\n"));
