@@ -172,7 +172,9 @@ struct Backlog {
     waiting: VecDeque<u8>,
     /// What is being said about dropped bytes; goes out before `waiting`.
     note: VecDeque<u8>,
-    /// Dropped and not yet said.
+    /// Part of the note went out: what is dropped from now on needs another.
+    note_begun: bool,
+    /// Dropped, and not in a note that has begun.
     dropped: usize,
     /// The last byte that went out did not end a line.
     mid_line: bool,
@@ -180,7 +182,7 @@ struct Backlog {
 
 impl Backlog {
     fn new(limit: usize) -> Self {
-        Self { limit, waiting: VecDeque::new(), note: VecDeque::new(), dropped: 0, mid_line: false }
+        Self { limit, waiting: VecDeque::new(), note: VecDeque::new(), note_begun: false, dropped: 0, mid_line: false }
     }
 
     fn is_empty(&self) -> bool {
@@ -205,11 +207,10 @@ impl Backlog {
 
     /// What goes out next.
     fn front(&mut self) -> [IoSlice<'_>; 4] {
-        if self.note.is_empty() && self.dropped > 0 {
+        if self.dropped > 0 && !self.note_begun {
             let start = if self.mid_line { "\n" } else { "" };
             let text = " bytes of the remote shell's messages were dropped here\n";
-            self.note.extend(bytes![start, "rsync: warning: ", self.dropped, text]);
-            self.dropped = 0;
+            self.note = bytes![start, "rsync: warning: ", self.dropped, text].into();
         }
         let (note, note_rest) = self.note.as_slices();
         let (waiting, waiting_rest) = self.waiting.as_slices();
@@ -224,6 +225,11 @@ impl Backlog {
             if of_waiting > 0 { self.waiting.get(of_waiting - 1) } else { self.note.get(of_note.wrapping_sub(1)) };
         self.mid_line = last.map_or(self.mid_line, |byte| *byte != b'\n');
         self.note.drain(..of_note);
+        if of_note > 0 && !self.note_begun {
+            self.note_begun = true;
+            self.dropped = 0;
+        }
+        self.note_begun &= !self.note.is_empty();
         self.waiting.drain(..of_waiting);
     }
 }
@@ -276,6 +282,22 @@ mod tests {
         backlog.add(b"ghijklm");
         let out = String::from_utf8(all(&mut backlog)).unwrap();
         assert_eq!(out, "\nrsync: warning: 2 bytes of the remote shell's messages were dropped here\nfghijklm");
+    }
+
+    #[test]
+    fn a_note_that_waits_grows_and_one_that_has_begun_does_not() {
+        let mut backlog = Backlog::new(4);
+        backlog.add(b"1234");
+        backlog.add(b"56");
+        assert!(backlog.front()[0].starts_with(b"rsync: warning: 2 bytes"));
+        backlog.add(b"7");
+        assert!(backlog.front()[0].starts_with(b"rsync: warning: 3 bytes"));
+        backlog.consume(10);
+        backlog.add(b"89");
+        let out = String::from_utf8(all(&mut backlog)).unwrap();
+        let (first, second) = out.split_once('\n').unwrap();
+        assert_eq!(first, "ning: 3 bytes of the remote shell's messages were dropped here");
+        assert_eq!(second, "rsync: warning: 2 bytes of the remote shell's messages were dropped here\n6789");
     }
 
     #[test]
