@@ -151,11 +151,20 @@ impl Client<'_> {
     /// Reaps the remote shell; where the connection was lost, its exit status says more than we know.
     fn after_child(&self, mut ended: Ended, child: Child, speaker: Speaker) -> ExitCode {
         if ended.stats.is_some() {
-            let code = child.finish(&self.wake).code();
+            let code = match child.finish(&self.wake) {
+                shell::Ended::Stopped => ExitCode::SIGNAL,
+                end => end.code(),
+            };
             return self.conclude(ended, code, speaker);
         }
-        let end = if ended.lost { child.after_failure() } else { child.interrupt() };
-        ended.code = end.after(ended.code);
+        if signal::received().is_some() {
+            ended.code = ExitCode::SIGNAL; // a terminal's Ctrl-C ends the shell too, perhaps before us
+        }
+        if ended.lost && ended.code != ExitCode::SIGNAL {
+            ended.code = child.after_failure().after(ended.code);
+        } else {
+            child.interrupt();
+        }
         self.conclude(ended, ExitCode::OK, speaker)
     }
 

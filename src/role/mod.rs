@@ -176,4 +176,6 @@ pub enum Feedback {
     IoError(i32),
     /// A server's receiver has something to say: the writer's outbox holds it.
     Line,
+    /// The receiver gave up: its error is the one to tell.
+    Failed,
 }

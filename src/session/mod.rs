@@ -126,7 +126,7 @@ impl Ended {
 }
 
 fn lost(error: &Error) -> bool {
-    matches!(error.code, ExitCode::STREAM_IO | ExitCode::SOCKET_IO | ExitCode::PROTOCOL)
+    matches!(error.code, ExitCode::STREAM_IO | ExitCode::SOCKET_IO)
 }
 
 /// The exit status of a run that reached its end, by what went wrong on the way. C: in cleanup.c _exit_cleanup

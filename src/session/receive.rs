@@ -30,7 +30,7 @@ use crate::{
         ndx::{Index, Indexes},
     },
     report::summary::Stats,
-    role::{generator::Generator, receiver::Receiver, tally::count_list},
+    role::{Feedback, generator::Generator, receiver::Receiver, tally::count_list},
     text::mode::Chmod,
 };
 
@@ -157,6 +157,7 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result
     let root = root.map_err(|error| super::ipc("dup", &error))?;
     let generator_log = link.log.speaking_as(Speaker::Generator);
     let wake = link.start.wake;
+    let last_news = news.clone();
     let receiver = Receiver {
         transfer: &link.transfer,
         log,
@@ -175,6 +176,7 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result
         let receiver = thread::Builder::new().name("receiver".into()).spawn_scoped(scope, move || {
             let done = receiver.run(for_receiver, complete, stats);
             if done.is_err() {
+                let _ = last_news.send(Feedback::Failed); // the generator may have ended before
                 wake.fire();
             }
             done
@@ -198,7 +200,11 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result
         }
         (Err(first), Ok(_)) | (Ok(_), Err(first)) => Err(settle(link, first)),
         (Err(received), Err(generated)) => {
-            let first = if is_echo(&received) { generated.by("generator") } else { received.by("receiver") };
+            let first = match (is_echo(&received), is_echo(&generated)) {
+                (false, _) => received.by("receiver"),
+                (true, false) => generated.by("generator"),
+                (true, true) => Error::silent(ExitCode::SIGNAL).by("generator"),
+            };
             Err(settle(link, first))
         }
     }

@@ -159,6 +159,8 @@ impl ReadHalf for FdReader {
                     wait(&self.port, Interest::Read, &self.wake, deadline)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A terminal's Ctrl-C ends the far side as well: that we were stopped is the reason to tell.
+                Ok(0) if self.wake.is_fired() => return Err(io::ErrorKind::Interrupted.into()),
                 done => return done,
             }
         }

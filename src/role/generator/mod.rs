@@ -228,7 +228,6 @@ impl<'a> Generator<'a> {
             match news {
                 Ok(news) => return self.take(news),
                 Err(RecvTimeoutError::Timeout) => self.writer.keepalive()?,
-                // The receiver failed: its error is the one to tell.
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::silent(ExitCode::STREAM_IO)),
             }
         }
@@ -253,6 +252,7 @@ impl<'a> Generator<'a> {
             }
             Feedback::IoError(kinds) => self.io_error |= kinds,
             Feedback::Line => self.writer.flush()?,
+            Feedback::Failed => return Err(Error::silent(ExitCode::STREAM_IO)),
         }
         Ok(())
     }

@@ -41,7 +41,8 @@ pub const PIPE: usize = 1024 * 1024;
 /// terminal's signals itself. Errors: 1 for a command that cannot be split, 14 with the reference's line when it cannot
 /// be started.
 pub fn spawn(command: &ShellCommand, wake: &Wake, log: &Log) -> Result<Connection> {
-    let argv = command.argv()?;
+    let speaker = log.speaker().name();
+    let argv = command.argv().map_err(|error| error.by(speaker))?;
     if log.debug(Debug::Cmd) >= 2 {
         log.say(LogCode::Client, words_line(&argv));
     }
@@ -49,8 +50,8 @@ pub fn spawn(command: &ShellCommand, wake: &Wake, log: &Log) -> Result<Connectio
         log.say(LogCode::Client, opening_line(&argv));
     }
     let ipc = |what: &[u8], error: &io::Error| {
-        let line = bytes!["rsync: [", log.speaker().name(), "] ", what, ": ", errno_text(error)];
-        Error::new(ExitCode::IPC, line)
+        let line = bytes!["rsync: [", speaker, "] ", what, ": ", errno_text(error)];
+        Error::new(ExitCode::IPC, line).by(speaker)
     };
     let wire = Wire::new(command.blocking_io == Some(false)).map_err(|error| ipc(b"pipe", &error))?;
     let target = Port::shared(io::stderr().as_fd(), Interest::Write).map_err(|error| ipc(b"pipe", &error))?;
