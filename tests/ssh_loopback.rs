@@ -105,13 +105,18 @@ fn names_that_a_shell_would_take_apart() {
         fs::create_dir(stage.path("src").join(name)).unwrap();
         fs::write(stage.path("src").join(name).join("file"), name).unwrap();
     }
+    let mut args = vec!["-a".to_string()];
+    args.extend(names.map(|name| format!(":{}", stage.here(&format!("src/{name}")))));
+    args[1].insert_str(0, "far");
+    args.push("pulled".into());
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    assert_silent(&stage.run("", &args));
     for name in names {
-        let pulled = stage.run("", &["-a", &stage.far(&format!("src/{name}")), "pulled/"]);
-        assert_silent(&pulled);
         assert_eq!(fs::read_to_string(stage.path("pulled").join(name).join("file")).unwrap(), name);
-        assert_silent(&stage.run("", &["-a", "src/a", &stage.far(&format!("pushed {name}"))]));
-        assert_eq!(fs::read_to_string(stage.path(&format!("pushed {name}"))).unwrap(), "small\n");
     }
+    let all = names.join(" ");
+    assert_silent(&stage.run("", &["-a", "src/a", &stage.far(&all)]));
+    assert_eq!(fs::read_to_string(stage.path(&all)).unwrap(), "small\n");
     assert!(!Path::new("oops").exists() && !stage.path("oops").exists());
 }
 
