@@ -5,7 +5,7 @@
 //! before what is, a directory compares as if its name ended in a slash (so it precedes its contents and nothing stands
 //! between), and the directory `.` comes first of all. Before 29 the plain bytes of the path decide.
 
-use std::{cmp::Ordering, iter};
+use std::{cmp::Ordering, collections::HashSet, iter};
 
 use super::{Entry, Flags, Record, Segment};
 use crate::{
@@ -279,14 +279,14 @@ pub fn mark_duplicates(segment: &mut Segment, order: Order) {
 pub fn weed_duplicates(segment: &mut Segment, order: Order, log: &Log) {
     let Some(mut kept) = segment.records.iter().position(|record| record.base_len != 0) else { return };
     let low = kept;
-    let mut dropped = Vec::new();
+    let mut dropped = HashSet::new();
     for at in kept + 1..segment.records.len() {
         let name = Name::of(segment, &segment.records[at]);
         let equal = compare_names(name, Name::of(segment, &segment.records[kept]), order) == Ordering::Equal;
         let twin = match (equal, name.is_dir, order) {
             (true, _, _) => Some(kept),
             (false, true, Order::Tree) => find_between(segment, low..kept + 1, Name { is_dir: false, ..name }, order)
-                .filter(|twin| dropped.binary_search(twin).is_err()),
+                .filter(|twin| !dropped.contains(twin)),
             _ => None,
         };
         let Some(twin) = twin else {
@@ -299,9 +299,7 @@ pub fn weed_duplicates(segment: &mut Segment, order: Order, log: &Log) {
             let path = segment.entry(at).path();
             log.say(LogCode::Info, bytes!["removing duplicate name ", path, " from file list (", index, ")"]);
         }
-        if let Err(place) = dropped.binary_search(&drop) {
-            dropped.insert(place, drop);
-        }
+        dropped.insert(drop);
         if drop == twin {
             kept = at;
         }
