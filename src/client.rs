@@ -53,7 +53,7 @@ fn prepare(options: &Options, terminal: Arc<dyn Sink>) -> Result<Client<'_>> {
 impl Client<'_> {
     fn run(&self) -> Result<ExitCode> {
         Ok(match Target::of(self.options)? {
-            Target::Local { sources, dest } => self.local(sources, dest),
+            Target::Local { sources, dest } => self.local(sources, dest)?,
             Target::Push { host, sources, dest } => {
                 let args = far_args(self.options, true, &[dest]);
                 self.remote(&host, args, true, sources, Vec::new())?
@@ -66,7 +66,8 @@ impl Client<'_> {
     }
 
     /// Both ends in this process: we send, a server on a thread of its own receives.
-    fn local(&self, sources: Vec<Vec<u8>>, dest: Option<Vec<u8>>) -> ExitCode {
+    fn local(&self, sources: Vec<Vec<u8>>, dest: Option<Vec<u8>>) -> Result<ExitCode> {
+        let far_wake = Wake::new().map_err(|error| session::ipc("eventfd", &error))?;
         let mut options = self.options.clone();
         settle_local(&mut options);
         let dest = dest.unwrap_or_else(|| b".".to_vec());
@@ -75,11 +76,11 @@ impl Client<'_> {
         let (giver, taker) = handover(&self.wake);
         let far = server::Local {
             options: &theirs,
-            end: there,
+            end: there.woken_by(&far_wake),
             taker,
             dest,
             terminal: Arc::clone(&self.terminal),
-            wake: &self.wake,
+            wake: &far_wake,
             umask: self.umask,
         };
         let near = Start {
@@ -104,7 +105,7 @@ impl Client<'_> {
             };
             (ended, server)
         });
-        self.conclude(ended, server, Speaker::Sender)
+        Ok(self.conclude(ended, server, Speaker::Sender))
     }
 
     fn remote(

@@ -174,6 +174,8 @@ pub enum Feedback {
     Declined(i32),
     /// The sender had an error of these kinds (`flist::io_error`).
     IoError(i32),
+    /// The receiver is at its end, good or bad: nothing more will come.
+    Gone,
     /// A server's receiver has something to say: the writer's outbox holds it.
     Line,
     /// The receiver gave up: its error is the one to tell.

@@ -171,9 +171,11 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result
         taker,
     };
     let generator = Generator::new(&link.transfer, generator_log, &mut link.writer, feedback, target)?;
+    let leaving = Leaving(receiver.generator.clone());
     let (received, generated) = thread::scope(|scope| {
         let for_receiver = segments.clone();
         let receiver = thread::Builder::new().name("receiver".into()).spawn_scoped(scope, move || {
+            let _leaving = leaving; // unwinding included
             let done = receiver.run(for_receiver, complete, stats);
             if done.is_err() {
                 let _ = last_news.send(Feedback::Failed); // the generator may have ended before
@@ -207,6 +209,15 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result
             };
             Err(settle(link, first))
         }
+    }
+}
+
+/// Tells the generator when the receiver is at its end.
+struct Leaving(mpsc::Sender<Feedback>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let _ = self.0.send(Feedback::Gone); // a generator that is gone need not know
     }
 }
 

@@ -78,15 +78,17 @@ impl Giver {
     /// after reading its token. `BrokenPipe` when the receiver is gone, `Interrupted` when the wake fired.
     pub fn wait_for_room(&self) -> io::Result<()> {
         let mut state = self.shelf.lock();
-        while state.files.len() >= FILES {
+        loop {
             if state.taker_gone {
                 return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            if state.files.len() < FILES {
+                state.giver_sleeps = false;
+                return Ok(());
             }
             state.giver_sleeps = true;
             state = sleep(&self.shelf.room, state, &self.wake, None)?;
         }
-        state.giver_sleeps = false;
-        Ok(())
     }
 }
 

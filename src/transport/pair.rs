@@ -40,6 +40,15 @@ pub struct End {
     pub write: PairWriter,
 }
 
+impl End {
+    /// The same end with a bell of its own, so that one side's failure does not look like an interruption to the other.
+    pub fn woken_by(mut self, wake: &Wake) -> Self {
+        self.read.wake = wake.clone();
+        self.write.wake = wake.clone();
+        self
+    }
+}
+
 /// Two connected ends. Either gives up with `Interrupted` when `wake` fires.
 pub fn pair(wake: &Wake) -> (End, End) {
     pair_of(LANE, wake)

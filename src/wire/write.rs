@@ -77,6 +77,8 @@ pub struct Writer {
     buffer: Vec<u8>,
     multiplexed: bool,
     outbox: Outbox,
+    /// What an interruption kept from leaving in the middle of a frame: it goes first if there is more to say.
+    unsent: Vec<u8>,
     total: u64,
     role: &'static str,
     pulse: Pulse,
@@ -86,7 +88,7 @@ impl Writer {
     /// `role` as for `Reader::new`.
     pub fn new(half: Box<dyn WriteHalf>, pulse: Pulse, role: &'static str) -> Self {
         let buffer = Vec::with_capacity(BUFFER);
-        Self { half, buffer, multiplexed: false, outbox: Outbox::default(), total: 0, role, pulse }
+        Self { half, buffer, multiplexed: false, outbox: Outbox::default(), unsent: Vec::new(), total: 0, role, pulse }
     }
 
     /// A writer whose bytes can be looked at after `flush`.
@@ -274,7 +276,19 @@ impl Writer {
         sent
     }
 
-    fn send(&mut self, mut slices: &mut [IoSlice<'_>], data: bool) -> Result<()> {
+    fn send(&mut self, slices: &mut [IoSlice<'_>], data: bool) -> Result<()> {
+        if !self.unsent.is_empty() {
+            let unsent = mem::take(&mut self.unsent);
+            let sent = self.push(&mut [IoSlice::new(&unsent)], data);
+            if sent.is_err() {
+                slices.iter().for_each(|slice| self.unsent.extend_from_slice(slice));
+                return sent;
+            }
+        }
+        self.push(slices, data)
+    }
+
+    fn push(&mut self, mut slices: &mut [IoSlice<'_>], data: bool) -> Result<()> {
         IoSlice::advance_slices(&mut slices, 0); // drops empty ones
         while !slices.is_empty() {
             self.half.set_timeout(self.pulse.patience());
@@ -286,6 +300,7 @@ impl Writer {
                 }
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => check_timeout(&self.pulse, self.role)?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    slices.iter().for_each(|slice| self.unsent.extend_from_slice(slice));
                     return Err(Error::silent(ExitCode::SIGNAL));
                 }
                 Err(error) => {

@@ -13,6 +13,7 @@ use std::{
         Arc,
         mpsc::{self, RecvTimeoutError},
     },
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -33,6 +34,9 @@ use crate::{
     sys::{stat::Stat, users},
     wire::Writer,
 };
+
+/// How long requests may lie in the buffer while the walk goes on.
+const BREATH: Duration = Duration::from_millis(50);
 
 /// How far a segment is while its files are under way.
 #[derive(Debug, Default)]
@@ -57,6 +61,7 @@ pub struct Generator<'a> {
     current: usize,
     list_end: bool,
     phases_done: u32,
+    receiver_gone: bool,
     redo: VecDeque<i32>,
     root: Root,
     names: Names,
@@ -68,6 +73,8 @@ pub struct Generator<'a> {
     itemizing: bool,
     dirs: dirs::Dirs,
     io_error: i32,
+    /// When requests were last sent off for no other reason than time.
+    flushed: Instant,
 }
 
 impl<'a> Generator<'a> {
@@ -97,6 +104,7 @@ impl<'a> Generator<'a> {
             current: 0,
             list_end: !incremental,
             phases_done: 0,
+            receiver_gone: false,
             redo: VecDeque::new(),
             itemizing: transfer.protocol.version >= 29 || !transfer.server() && transfer.itemize() > 0,
             dirs: dirs::Dirs::new(transfer, target.created, target.single.is_some()),
@@ -105,6 +113,7 @@ impl<'a> Generator<'a> {
             single: target.single,
             missing,
             io_error: 0,
+            flushed: Instant::now(),
             writer,
             log,
         })
@@ -169,6 +178,17 @@ impl<'a> Generator<'a> {
         for (index, entry) in segment.entries().filter(|(_, entry)| entry.is_active()) {
             self.visit(entry, index, Pass::First)?;
             self.settle(false)?;
+            self.breathe()?;
+        }
+        Ok(())
+    }
+
+    /// Lets requests go now and then while there is no need to wait, so that the sender has work and knows we live.
+    fn breathe(&mut self) -> Result<()> {
+        if self.flushed.elapsed() >= BREATH {
+            self.flushed = Instant::now();
+            self.writer.flush()?;
+            self.writer.keepalive()?;
         }
         Ok(())
     }
@@ -221,6 +241,9 @@ impl<'a> Generator<'a> {
     fn wait(&mut self) -> Result<()> {
         loop {
             self.writer.flush()?;
+            if self.receiver_gone {
+                return Err(Error::silent(ExitCode::STREAM_IO)); // its own error is the one to tell
+            }
             let news = match self.writer.pulse().lull() {
                 Some(lull) => self.feedback.recv_timeout(lull),
                 None => self.feedback.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -251,6 +274,7 @@ impl<'a> Generator<'a> {
                 self.settled(index)?;
             }
             Feedback::IoError(kinds) => self.io_error |= kinds,
+            Feedback::Gone => self.receiver_gone = true,
             Feedback::Line => self.writer.flush()?,
             Feedback::Failed => return Err(Error::silent(ExitCode::STREAM_IO)),
         }
