@@ -178,6 +178,4 @@ pub enum Feedback {
     Gone,
     /// A server's receiver has something to say: the writer's outbox holds it.
     Line,
-    /// The receiver gave up: its error is the one to tell.
-    Failed,
 }

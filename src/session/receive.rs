@@ -157,7 +157,6 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result
     let root = root.map_err(|error| super::ipc("dup", &error))?;
     let generator_log = link.log.speaking_as(Speaker::Generator);
     let wake = link.start.wake;
-    let last_news = news.clone();
     let receiver = Receiver {
         transfer: &link.transfer,
         log,
@@ -178,7 +177,6 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result
             let _leaving = leaving; // unwinding included
             let done = receiver.run(for_receiver, complete, stats);
             if done.is_err() {
-                let _ = last_news.send(Feedback::Failed); // the generator may have ended before
                 wake.fire();
             }
             done

@@ -276,7 +276,6 @@ impl<'a> Generator<'a> {
             Feedback::IoError(kinds) => self.io_error |= kinds,
             Feedback::Gone => self.receiver_gone = true,
             Feedback::Line => self.writer.flush()?,
-            Feedback::Failed => return Err(Error::silent(ExitCode::STREAM_IO)),
         }
         Ok(())
     }
