@@ -324,7 +324,7 @@ pub fn lists(data: &[u8]) {
     let mut first = decoder();
     let Ok(received) = first.first(&mut reader) else { return };
     check_segment(&received.segment, &options, version);
-    if received.segment.entries().all(|(_, entry)| entry.is_active()) {
+    if !options.relative && received.segment.entries().all(|(_, entry)| entry.is_active()) {
         let again = written(|writer| {
             let mut encoder = Encoder::new(&options, &protocol, &log);
             encoder.entries(writer, &received.segment, 0)?;
