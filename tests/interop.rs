@@ -119,6 +119,7 @@ fn times_left_out() {
 fn changed_on_the_way() {
     everywhere(&[
         row("chmod", "-ai --chmod=Du=rwx,go=rX,Fu+x,a-s"),
+        row("chmod that copies permissions", "-ai --chmod=g=o,o=").tree(zoo::plain).unordered(),
         row("chmod without perms", "-rli --chmod=F600").unordered(),
         row("chown by number", "-ai --chown=1:2"),
         row("user map", "-ai --usermap=0:1,12345:7,*:9"),
