@@ -5,11 +5,18 @@ use std::{
     io, mem,
     ops::Range,
     os::fd::OwnedFd,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::pair::sleep;
-use crate::sys::poll::Wake;
+use crate::{
+    bytes,
+    log::{Log, LogCode},
+    sys::poll::Wake,
+};
 
 /// How many source files may lie between the two sides: bounds the open descriptors.
 pub const FILES: usize = 32;
@@ -19,12 +26,17 @@ pub const FILES: usize = 32;
 pub struct SourceFile {
     pub file: OwnedFd,
     pub range: Range<u64>,
+    /// As the sender shows it.
+    pub name: Vec<u8>,
 }
 
 #[derive(Default)]
 struct Shelf {
     state: Mutex<ShelfState>,
     room: Condvar,
+    /// The sender's voice.
+    log: OnceLock<Log>,
+    unreadable: AtomicBool,
 }
 
 #[derive(Default)]
@@ -92,7 +104,27 @@ impl Giver {
     }
 }
 
+impl Giver {
+    /// What the receiver cannot read is told in this voice: reading is the sender's business.
+    pub fn speak_through(&self, log: &Log) {
+        self.shelf.log.get_or_init(|| log.clone());
+    }
+
+    /// Whether the receiver could not read a file.
+    pub fn has_failed(&self) -> bool {
+        self.shelf.unreadable.load(Ordering::Acquire)
+    }
+}
+
 impl Taker {
+    /// Tells that a part of a file that was taken could not be read. C: sender.c send_files
+    pub fn unreadable(&self, name: &[u8], error: &io::Error) {
+        self.shelf.unreadable.store(true, Ordering::Release);
+        if let Some(log) = self.shelf.log.get() {
+            log.syserr(LogCode::ErrorXfer, bytes!["read errors mapping ", name], error);
+        }
+    }
+
     /// The oldest file on the shelf.
     pub fn take_next(&self) -> Option<SourceFile> {
         let ticket = self.shelf.lock().files.front()?.0;
@@ -128,9 +160,13 @@ mod tests {
     use std::{thread, time::Duration};
 
     use super::*;
+    use crate::{
+        log::{Sink, Speaker},
+        options::Levels,
+    };
 
     fn source(range: Range<u64>) -> SourceFile {
-        SourceFile { file: std::fs::File::open("/dev/null").unwrap().into(), range }
+        SourceFile { file: std::fs::File::open("/dev/null").unwrap().into(), range, name: Vec::new() }
     }
 
     #[test]
@@ -151,5 +187,25 @@ mod tests {
         });
         drop(taker);
         assert!(giver.try_offer(source(0..1)).is_err());
+    }
+
+    #[test]
+    fn what_the_receiver_cannot_read_is_told_in_the_sender_s_voice() {
+        #[derive(Default)]
+        struct Heard(Mutex<Vec<u8>>);
+        impl Sink for Heard {
+            fn line(&self, _: LogCode, line: &[u8]) {
+                self.0.lock().unwrap().extend_from_slice(line);
+            }
+        }
+        let (giver, taker) = handover(&Wake::new().unwrap());
+        let heard = Arc::new(Heard::default());
+        giver.speak_through(&Log::new(Levels::default(), Arc::clone(&heard) as Arc<dyn Sink>, Speaker::Sender));
+        assert!(!giver.has_failed());
+        taker.unreadable(b"\"/a/f\"", &io::Error::from_raw_os_error(libc::ENODATA));
+        assert!(giver.has_failed());
+        let line = heard.0.lock().unwrap().clone();
+        let expected = "rsync: [sender] read errors mapping \"/a/f\": No data available (61)";
+        assert_eq!(String::from_utf8_lossy(&line).trim_end(), expected);
     }
 }

@@ -79,14 +79,6 @@ enum Streamed {
     HandedOver(u64),
 }
 
-/// How the data came.
-enum Came {
-    /// To its end; whether it is what the sender has.
-    Whole(bool),
-    /// The source could not be read.
-    Unreadable(io::Error),
-}
-
 impl Work<'_> {
     /// Receives one file. C: the second half of the loop in receiver.c recv_files
     pub(super) fn file(&mut self, index: i32, entry: Entry<'_>, path: &[u8], about: About<'_>) -> Result<()> {
@@ -162,8 +154,8 @@ impl Work<'_> {
         let mut writer = Writer::new(temp.file(), layout, &mut buffer);
         let before = self.reader.total();
         let mut data = self.data(&incoming);
-        let came = match data.receive(dest, &mut incoming, &mut writer, false) {
-            Ok(came) => came,
+        let verified = match data.receive(dest, &mut incoming, &mut writer, false) {
+            Ok(verified) => verified,
             Err(error) => {
                 // What an interrupted transfer brought may be of use, if it brought anything.
                 if dest.options.partial && data.got_literal && writer.flush().is_ok() {
@@ -174,7 +166,6 @@ impl Work<'_> {
         };
         commit::finish_data(dest, path, writer)?;
         self.buffer = buffer;
-        let Some(verified) = verdict(dest, path, came) else { return Ok(Ended::Declined) };
         self.received(&incoming, before);
         if !verified && !dest.options.partial {
             return Ok(Ended::Unverified);
@@ -203,8 +194,8 @@ impl Work<'_> {
         let mut buffer = mem::take(&mut self.buffer);
         let mut writer = Writer::new(&file, layout, &mut buffer);
         let before = self.reader.total();
-        let came = match self.data(&incoming).receive(dest, &mut incoming, &mut writer, true) {
-            Ok(came) => came,
+        let verified = match self.data(&incoming).receive(dest, &mut incoming, &mut writer, true) {
+            Ok(verified) => verified,
             Err(error) => {
                 let _ = writer.flush(); // what came stays; the run ends with the error at hand
                 return Err(error);
@@ -212,14 +203,9 @@ impl Work<'_> {
         };
         commit::finish_data(dest, path, writer)?;
         self.buffer = buffer;
-        let verdict = verdict(dest, path, came);
         self.received(&incoming, before);
-        commit::finish_in_place(dest, file, path, &incoming.wanted, verdict == Some(true))?;
-        Ok(match verdict {
-            Some(true) => Ended::InPlace,
-            Some(false) => Ended::Unverified,
-            None => Ended::Declined,
-        })
+        commit::finish_in_place(dest, file, path, &incoming.wanted, verified)?;
+        Ok(if verified { Ended::InPlace } else { Ended::Unverified })
     }
 
     /// A file's data is through: its last line of progress, and its own if that was left to the end.
@@ -277,14 +263,14 @@ impl Data<'_> {
         SumHead::read(self.reader, protocol.version, protocol.transfer_sum.len())
     }
 
-    /// Receives into `writer`. C: receiver.c receive_data
+    /// Receives into `writer`; whether it is what the sender has. C: receiver.c receive_data
     fn receive(
         &mut self,
         dest: Dest<'_>,
         incoming: &mut Incoming<'_>,
         writer: &mut Writer<'_>,
         in_place: bool,
-    ) -> Result<Came> {
+    ) -> Result<bool> {
         let head = self.head()?;
         let basis = incoming.basis.take();
         if let Some((_, size)) = &basis
@@ -296,7 +282,7 @@ impl Data<'_> {
         let mut out = Out(writer);
         let patch = Patch::new(&self.transfer.protocol, head, basis, &mut out, in_place);
         match self.stream(dest, incoming.path, patch)? {
-            Streamed::Compared(same) => Ok(Came::Whole(same)),
+            Streamed::Compared(same) => Ok(same),
             Streamed::HandedOver(len) => self.copy(dest, incoming.path, writer, len),
         }
     }
@@ -333,34 +319,27 @@ impl Data<'_> {
         Ok(Streamed::Compared(*theirs == *patched.sum))
     }
 
-    /// Copies from the open file that the sender handed over.
-    fn copy(&mut self, dest: Dest<'_>, path: &[u8], writer: &mut Writer<'_>, len: u64) -> Result<Came> {
-        let Some(source) = self.taker.and_then(Taker::take_next) else {
+    /// Copies from the open file that the sender handed over; whether all of it could be read.
+    fn copy(&mut self, dest: Dest<'_>, path: &[u8], writer: &mut Writer<'_>, len: u64) -> Result<bool> {
+        let Some((taker, source)) = self.taker.and_then(|taker| Some((taker, taker.take_next()?))) else {
             return Err(Error::new(ExitCode::PROTOCOL, "no file was handed over [receiver]"));
         };
         self.got_literal = true;
         let file = File::from(source.file);
         let mut going_on = |_| signal::received().is_none();
-        match copy::copy(Stretch { file: &file, start: 0, len }, writer, &mut going_on) {
+        let failure = match copy::copy(Stretch { file: &file, start: 0, len }, writer, &mut going_on) {
             Ok(copied) => {
                 self.tally.stats.literal += copied;
-                Ok(Came::Whole(copied == len))
+                (copied < len).then(|| io::Error::from_raw_os_error(libc::ENODATA))
             }
-            Err(CopyError::Read(error)) => Ok(Came::Unreadable(error)),
-            Err(CopyError::Write(error)) => Err(dest.write_failed(path, &error)),
-            Err(CopyError::Stopped) => Err(Error::silent(ExitCode::SIGNAL)),
+            Err(CopyError::Read(error)) => Some(error),
+            Err(CopyError::Write(error)) => return Err(dest.write_failed(path, &error)),
+            Err(CopyError::Stopped) => return Err(Error::silent(ExitCode::SIGNAL)),
+        };
+        if let Some(error) = &failure {
+            taker.unreadable(&source.name, error);
         }
-    }
-}
-
-/// Whether the content is what the sender has; `None`: it could not be read, which is told.
-fn verdict(dest: Dest<'_>, path: &[u8], came: Came) -> Option<bool> {
-    match came {
-        Came::Whole(same) => Some(same),
-        Came::Unreadable(error) => {
-            dest.log.syserr(LogCode::ErrorXfer, bytes!["read errors mapping ", dest.names.full(path)], &error);
-            None
-        }
+        Ok(failure.is_none())
     }
 }
 

@@ -60,6 +60,9 @@ impl<'a> Sender<'a> {
         incoming: &'a mut Indexes,
         giver: Option<Giver>,
     ) -> Self {
+        if let Some(giver) = &giver {
+            giver.speak_through(log);
+        }
         Self {
             transfer,
             log,
@@ -104,6 +107,9 @@ impl<'a> Sender<'a> {
                     list.write_index(self.writer, Index::Done)?;
                 }
             }
+        }
+        if self.giver.as_ref().is_some_and(Giver::has_failed) {
+            self.errors |= io_error::GENERAL;
         }
         list.tell_errors(self.writer, self.errors);
         self.debug(|| bytes!["send files finished"]);
@@ -235,7 +241,6 @@ impl<'a> Sender<'a> {
         } else if !self.transfer.server() && self.log.info(Info::Name) >= 1 && self.tally.per_file() {
             self.log.say(LogCode::Client, entry.path());
         }
-        let full_name = opened.full_name.clone();
         let moved = self.move_data(list, opened, entry, &sums, request.item.basis)?;
         if !tells_before {
             let sum = moved.sum.as_deref();
@@ -243,7 +248,7 @@ impl<'a> Sender<'a> {
             let traffic = (REQUEST + HEAD + moved.bytes, HEAD + sums.wire_len());
             self.tell(list, entry, About { bits: request.item.flags.0, traffic, sum, ..About::default() });
         }
-        if let Some(error) = moved.error {
+        if let Some((full_name, error)) = moved.error {
             self.errors |= io_error::GENERAL;
             self.log.syserr(LogCode::ErrorXfer, bytes!["read errors mapping ", full_name], &error);
         }

@@ -27,7 +27,7 @@ pub(super) struct Opened {
     file: File,
     size: u64,
     /// For messages.
-    pub full_name: Vec<u8>,
+    full_name: Vec<u8>,
 }
 
 /// How a file's data went out.
@@ -37,8 +37,8 @@ pub(super) struct Moved {
     pub sum: Option<Sum>,
     /// What it took on the wire, without frame headers.
     pub bytes: u64,
-    /// A part could not be read.
-    pub error: Option<io::Error>,
+    /// A part could not be read: the file's name for messages, and why.
+    pub error: Option<(Vec<u8>, io::Error)>,
 }
 
 /// Writes what the search finds, and shows how far it is.
@@ -123,16 +123,17 @@ impl Sender<'_> {
             self.log.say(LogCode::Info, bytes!["calling match_sums ", list.shown(entry)]);
         }
         let size = opened.size;
-        let moved = match self.hand_over(opened.file, size, sums)? {
+        let moved = match self.hand_over(opened, sums)? {
             None => Moved::default(),
-            Some(file) => self.search(file, size, sums, basis)?,
+            Some(opened) => self.search(opened, sums, basis)?,
         };
         let named = self.transfer.itemize() > 0 || self.log.info(crate::options::Info::Name) >= 1;
         self.tally.end(&entry.path(), size, named);
         Ok(moved)
     }
 
-    fn search(&mut self, file: File, size: u64, sums: &Sums, basis: Basis) -> Result<Moved> {
+    fn search(&mut self, opened: Opened, sums: &Sums, basis: Basis) -> Result<Moved> {
+        let Opened { file, size, full_name } = opened;
         let protocol = &self.transfer.protocol;
         let in_place = self.transfer.options.inplace && (protocol.version < 29 || basis == Basis::Same);
         let rules = Rules::new(protocol, in_place, Append::No);
@@ -146,18 +147,19 @@ impl Sender<'_> {
             Some(errno) => io::Error::from_raw_os_error(errno),
             None => io::Error::from(error.kind()),
         });
-        Ok(Moved { sum: Some(sum), bytes, error })
+        Ok(Moved { sum: Some(sum), bytes, error: error.map(|error| (full_name, error)) })
     }
 
     /// In a local copy the receiver may have the open file instead of its bytes; gives it back where it may not: where
     /// there is something to match, or the user watches or limits the data.
-    fn hand_over(&mut self, file: File, size: u64, sums: &Sums) -> Result<Option<File>> {
+    fn hand_over(&mut self, opened: Opened, sums: &Sums) -> Result<Option<Opened>> {
+        let size = opened.size;
         let watched = self.tally.is_watched() || self.log.debug(Debug::Deltasum) >= 2;
         // A line told afterwards may want the sum, or how many bytes went out.
         let measured = self.transfer.format.is_some() && !self.transfer.tells_before();
         let plain = sums.head.count == 0 && self.transfer.options.bwlimit == 0 && !watched && !measured;
-        let Some(giver) = self.giver.as_ref().filter(|_| plain && size > 0) else { return Ok(Some(file)) };
-        let mut source = SourceFile { file: OwnedFd::from(file), range: 0..size };
+        let Some(giver) = self.giver.as_ref().filter(|_| plain && size > 0) else { return Ok(Some(opened)) };
+        let mut source = SourceFile { file: OwnedFd::from(opened.file), range: 0..size, name: opened.full_name };
         while let Err(back) = giver.try_offer(source) {
             source = back;
             self.writer.flush()?;
@@ -167,7 +169,7 @@ impl Sender<'_> {
                     return Err(Error::silent(ExitCode::SIGNAL));
                 }
                 // The receiver is gone: writing to it will tell.
-                Err(_) => return Ok(Some(File::from(source.file))),
+                Err(_) => return Ok(Some(Opened { file: File::from(source.file), size, full_name: source.name })),
             }
         }
         token::write_handed_over(self.writer, size)?;
