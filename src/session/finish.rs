@@ -59,6 +59,9 @@ pub(super) fn fail(link: &mut Link<'_>, error: &Error) -> Option<ExitCode> {
         tell_code(&link.log, error);
     }
     let silent = [ExitCode::SOCKET_IO, ExitCode::STREAM_IO, ExitCode::SIGNAL1, ExitCode::TIMEOUT];
+    if interrupted && link.start.side.local {
+        return None; // the other end is in this process and was interrupted too
+    }
     if silent.contains(&error.code) {
         let _ = link.writer.flush(); // a server's last lines, if they still get through
         return None;

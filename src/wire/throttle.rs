@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::WriteHalf;
+use crate::sys::signal;
 
 /// Delays shorter than this are saved up, for small sleeps are inexact.
 const WORTH_SLEEPING: Duration = Duration::from_millis(100);
@@ -52,7 +53,8 @@ impl WriteHalf for Throttle {
         let piece = &first[..first.len().min(self.piece)];
         let count = self.half.write(&[IoSlice::new(piece)])?;
         let delay = self.charge(count, Instant::now());
-        if !delay.is_zero() {
+        // What is left to say once the user has interrupted us is said at once.
+        if !delay.is_zero() && signal::received().is_none() {
             thread::sleep(delay);
         }
         Ok(count)
