@@ -8,6 +8,7 @@ pub mod tally;
 use std::sync::Arc;
 
 use crate::{
+    error::{Error, ExitCode, Result},
     flist::{Entry, Segment},
     hash::Algorithm,
     log::{Log, LogCode},
@@ -18,7 +19,7 @@ use crate::{
         format::{Context, OutFormat, Subject},
         item::Run,
     },
-    sys::{clock, users},
+    sys::{clock, signal, users},
 };
 
 /// What every role of one session knows: made after the handshake, never changed again.
@@ -117,6 +118,12 @@ impl Transfer {
             self.tell(log, entry, about);
         }
     }
+}
+
+/// Ends a role that the user interrupted, also where it never has to wait.
+#[track_caller]
+pub(crate) fn check_interrupt() -> Result<()> {
+    if signal::received().is_some() { Err(Error::silent(ExitCode::SIGNAL)) } else { Ok(()) }
 }
 
 /// What lines say besides their subject, at this moment.

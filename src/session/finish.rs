@@ -55,7 +55,8 @@ pub(super) fn fail(link: &mut Link<'_>, error: &Error) -> Option<ExitCode> {
         return Some(ExitCode(status.unwrap_or(error.code.0)));
     }
     link.log.say_lines(LogCode::Error, &error.message);
-    if link.start.side.server {
+    // In a local copy the user interrupted both sides and is told once.
+    if link.start.side.server && !(link.start.side.local && interrupted) {
         tell_code(&link.log, error);
     }
     let silent = [ExitCode::SOCKET_IO, ExitCode::STREAM_IO, ExitCode::SIGNAL1, ExitCode::TIMEOUT];

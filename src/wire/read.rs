@@ -136,8 +136,10 @@ impl Reader {
     /// Reads on, delivering messages and throwing data away, until the peer closes or the time is over.
     /// C: io.c noop_io_until_death
     pub fn until_end(&mut self, time: Duration) -> Result<()> {
+        let end = std::time::Instant::now() + time;
         loop {
-            match self.wait(time) {
+            match self.wait(end.saturating_duration_since(std::time::Instant::now())) {
+                Ok(true) if std::time::Instant::now() >= end => return Ok(()),
                 Ok(true) => self.at = self.data_end,
                 Ok(false) => return Ok(()),
                 Err(error) if error.code == ExitCode::STREAM_IO && self.at_end() => return Ok(()),

@@ -30,7 +30,7 @@ use crate::{
     meta::Names,
     options::{Debug, Info},
     proto::ndx::{Index, Indexes},
-    role::{Feedback, Pass, Transfer},
+    role::{Feedback, Pass, Transfer, check_interrupt},
     sys::{stat::Stat, users},
     wire::Writer,
 };
@@ -176,6 +176,7 @@ impl<'a> Generator<'a> {
             }
         }
         for (index, entry) in segment.entries().filter(|(_, entry)| entry.is_active()) {
+            check_interrupt()?;
             self.visit(entry, index, Pass::First)?;
             self.settle(false)?;
             self.breathe()?;

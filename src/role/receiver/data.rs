@@ -22,7 +22,7 @@ use crate::{
         sums::SumHead,
         token::{Token, TokenReader},
     },
-    role::{About, Feedback, Transfer, tally::Tally},
+    role::{About, Feedback, Transfer, check_interrupt, tally::Tally},
     sys::{self, signal, stat::stat_fd},
     transport::pair::Taker,
     wire::Reader,
@@ -295,6 +295,7 @@ impl Data<'_> {
         mut patch: Patch<'_, S, O>,
     ) -> Result<Streamed> {
         loop {
+            check_interrupt()?;
             self.tally.show(patch.position(), self.size);
             let applied = match self.tokens.next(self.reader)? {
                 Token::Literal(data) => {

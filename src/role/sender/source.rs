@@ -13,7 +13,7 @@ use crate::{
     log::LogCode,
     options::{Append, Debug},
     proto::{item::Basis, sums::Sums, token},
-    role::tally::Tally,
+    role::{check_interrupt, tally::Tally},
     sys::stat::stat_fd,
     transport::pair::SourceFile,
     wire::Writer,
@@ -52,6 +52,7 @@ struct Outgoing<'t> {
 
 impl Tokens for Outgoing<'_> {
     fn literal(&mut self, data: &[u8]) -> Result<()> {
+        check_interrupt()?;
         self.tally.show(self.offset + data.len().min(token::MAX_RUN) as u64, self.size);
         token::write_literal(self.writer, data)?;
         self.offset += data.len() as u64;
