@@ -80,6 +80,8 @@ pub struct Writer {
     /// What an interruption kept from leaving in the middle of a frame: it goes first if there is more to say.
     unsent: Vec<u8>,
     total: u64,
+    /// The handshake is going on: a failing write has another text and status.
+    handshake: bool,
     role: &'static str,
     pulse: Pulse,
 }
@@ -88,7 +90,17 @@ impl Writer {
     /// `role` as for `Reader::new`.
     pub fn new(half: Box<dyn WriteHalf>, pulse: Pulse, role: &'static str) -> Self {
         let buffer = Vec::with_capacity(BUFFER);
-        Self { half, buffer, multiplexed: false, outbox: Outbox::default(), unsent: Vec::new(), total: 0, role, pulse }
+        Self {
+            half,
+            buffer,
+            multiplexed: false,
+            outbox: Outbox::default(),
+            unsent: Vec::new(),
+            total: 0,
+            handshake: true,
+            role,
+            pulse,
+        }
     }
 
     /// A writer whose bytes can be looked at after `flush`.
@@ -135,9 +147,10 @@ impl Writer {
         self.total
     }
 
-    /// Counts from here on: the statistics leave out the handshake. All was flushed.
+    /// The handshake is over; counts from here on, for the statistics leave it out. All was flushed.
     pub fn restart_count(&mut self) {
         self.total = 0;
+        self.handshake = false;
     }
 
     /// Counts bytes that went another way but belong to this direction.
@@ -276,6 +289,17 @@ impl Writer {
         sent
     }
 
+    /// The error for `left` bytes that cannot be written. C: io.c safe_write, perform_io
+    #[track_caller]
+    fn broken(&self, error: &io::Error, left: usize) -> Error {
+        let why = errno_text(error);
+        if self.handshake {
+            let line = bytes!["rsync: [", self.role, "] safe_write failed to write ", left, " bytes to socket: ", why];
+            return Error::new(ExitCode::STREAM_IO, line);
+        }
+        Error::new(ExitCode::SOCKET_IO, bytes!["rsync: [", self.role, "] write error: ", why])
+    }
+
     fn send(&mut self, slices: &mut [IoSlice<'_>], data: bool) -> Result<()> {
         if !self.unsent.is_empty() {
             let unsent = mem::take(&mut self.unsent);
@@ -303,10 +327,7 @@ impl Writer {
                     slices.iter().for_each(|slice| self.unsent.extend_from_slice(slice));
                     return Err(Error::silent(ExitCode::SIGNAL));
                 }
-                Err(error) => {
-                    let message = bytes!["rsync: [", self.role, "] write error: ", errno_text(&error)];
-                    return Err(Error::new(ExitCode::SOCKET_IO, message));
-                }
+                Err(error) => return Err(self.broken(&error, slices.iter().map(|part| part.len()).sum())),
             }
         }
         Ok(())
