@@ -175,7 +175,7 @@ impl Client<'_> {
         let Some(stats) = &ended.stats else {
             let code = ended.code.max(far);
             if let Some(error) = ended.unclosed {
-                finish::tell_code(&log, &Error { code, ..error });
+                finish::tell(&log, &Error { code, ..error });
             }
             return code;
         };

@@ -20,7 +20,7 @@ use std::{
 };
 
 use harness::{
-    Program, blur,
+    Program,
     process::{self, Outcome, Status},
 };
 use nix::{
@@ -83,7 +83,7 @@ impl Stage {
     }
 
     fn lines(&self, outcome: &Outcome) -> Vec<String> {
-        blur::blur(&outcome.stderr, self.dir.path(), true)
+        lines(&outcome.stderr)
     }
 
     /// The names in the destination, hidden ones included.
@@ -118,6 +118,18 @@ impl Stage {
     }
 }
 
+/// The lines of a text, without the places in source files that closing lines name.
+fn lines(text: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(text);
+    let placeless = |line: &str| match (line.find(" at "), line.rfind(" [")) {
+        (Some(from), Some(to)) if line.starts_with("rsync error: ") && from < to => {
+            line[..from].to_string() + &line[to..]
+        }
+        _ => line.to_string(),
+    };
+    text.split_inclusive('\n').map(placeless).collect()
+}
+
 /// The reference must be there: every test here leans on it.
 macro_rules! need_reference {
     ($what:expr) => {
@@ -137,8 +149,7 @@ fn assert_broken(lines: &[String], role: &str, text: &str, code: u8) {
     let closed = format!("rsync: connection unexpectedly closed (0 bytes received so far) [{role}]\n");
     let unwritten = format!("rsync: [{role}] safe_write failed to write 4 bytes to socket: Broken pipe (32)\n");
     assert!(*first == closed || *first == unwritten, "{lines:?}");
-    assert!(last.starts_with(&format!("rsync error: {text} (code {code}) at ")), "{lines:?}");
-    assert!(last.ends_with(&format!("[{role}=3.5.0]\n")), "{lines:?}");
+    assert_eq!(*last, format!("rsync error: {text} (code {code}) [{role}=3.5.0]\n"));
 }
 
 #[test]
@@ -192,7 +203,7 @@ fn what_cannot_be_executed() {
                 "rsync: [{role}] Failed to exec {shell}: {why}\n\
                  rsync error: error in IPC code (code 14) at pipe.c(0) [{role}=3.5.0]\n"
             );
-            assert_eq!(stage.lines(&outcome), blur::blur(expected.as_bytes(), Path::new("/nowhere"), true));
+            assert_eq!(stage.lines(&outcome), lines(expected.as_bytes()));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Link;
+use super::{Link, lost};
 use crate::{
     bytes,
     error::{Error, ExitCode},
@@ -36,9 +36,17 @@ pub fn tell_code(log: &Log, error: &Error) {
     log.say(code, bytes!["rsync ", kind, ": ", what, place]);
 }
 
+/// Says what led to an end, once. That the connection broke is left for the client to say after the remote shell's
+/// own words.
+pub(super) fn say(log: &Log, error: &mut Error, server: bool) {
+    if server || !lost(error) {
+        log.say_lines(LogCode::Error, &std::mem::take(&mut error.message));
+    }
+}
+
 /// Ends a session on an error: tells the user, and a peer that can be told. `Some`: the peer ended the run first, with
 /// this status, and all is said. A client's closing line is left to it. C: cleanup.c _exit_cleanup
-pub(super) fn fail(link: &mut Link<'_>, error: &Error) -> Option<ExitCode> {
+pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
     let version = link.transfer.protocol.version;
     let interrupted = error.code == ExitCode::SIGNAL;
     if interrupted {
@@ -54,7 +62,7 @@ pub(super) fn fail(link: &mut Link<'_>, error: &Error) -> Option<ExitCode> {
         let _ = link.writer.flush(); // the peer may be gone by now
         return Some(ExitCode(status.unwrap_or(error.code.0)));
     }
-    link.log.say_lines(LogCode::Error, &error.message);
+    say(&link.log, error, link.start.side.server);
     // In a local copy the user interrupted both sides and is told once.
     if link.start.side.server && !(link.start.side.local && interrupted) {
         tell_code(&link.log, error);

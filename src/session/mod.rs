@@ -51,7 +51,8 @@ pub struct Start<'a> {
     pub secluded: Option<Vec<Vec<u8>>>,
 }
 
-/// How a session ended. Everything was said, except what a client says last: summary and closing line.
+/// How a session ended. Everything was said, except what a client says last: that the connection broke, which waits
+/// for what the remote shell has to say of it, summary and closing line.
 #[derive(Debug)]
 pub struct Ended {
     /// Of a run that came to its end: whether everything could be transferred.
@@ -61,7 +62,8 @@ pub struct Ended {
     pub protocol: u8,
     /// The peer closed the connection before its time: the remote shell may know why.
     pub lost: bool,
-    /// Why a client's session failed: the closing line is to be said once the far side's exit status is known.
+    /// Why a client's session failed: what has not been said of it, and the closing line, are to be said once the far
+    /// side's exit status is known.
     pub unclosed: Option<Error>,
 }
 
@@ -97,8 +99,8 @@ pub fn run(start: Start<'_>) -> Ended {
     let mut link = match open(start, log.clone()) {
         Ok(link) => link,
         Err(error) => {
-            let error = error.by(speaker.name());
-            log.say_lines(LogCode::Error, &error.message);
+            let mut error = error.by(speaker.name());
+            finish::say(&log, &mut error, server);
             if server {
                 finish::tell_code(&log, &error);
             }
@@ -110,8 +112,8 @@ pub fn run(start: Start<'_>) -> Ended {
     match done {
         Ok(stats) => Ended { code: flaws(&link), stats: Some(stats), protocol, lost: false, unclosed: None },
         Err(error) => {
-            let error = error.by(speaker.name());
-            let told = finish::fail(&mut link, &error);
+            let mut error = error.by(speaker.name());
+            let told = finish::fail(&mut link, &mut error);
             let code = told.unwrap_or(error.code);
             Ended::failed(Error { code, ..error }, protocol, server || told.is_some())
         }
@@ -125,6 +127,7 @@ impl Ended {
     }
 }
 
+/// Whether the connection broke.
 fn lost(error: &Error) -> bool {
     matches!(error.code, ExitCode::STREAM_IO | ExitCode::SOCKET_IO)
 }
