@@ -65,7 +65,7 @@ fn paths(options: &Options, sends: bool) -> Result<Vec<Vec<u8>>> {
         dir => Some(dir),
     };
     let place = |arg: &[u8]| match base {
-        Some(base) if !arg.starts_with(b"/") && !(sends && options.relative) => path::join(base, arg),
+        Some(base) if !(arg.starts_with(b"/") || sends && options.relative) => path::join(base, arg),
         _ => arg.to_vec(),
     };
     let mut paths: Vec<_> = options.args.iter().map(|arg| place(arg.as_bytes())).collect();

@@ -142,7 +142,7 @@ pub fn fish() -> String {
             Kind::Free => " -x".to_owned(),
         };
         let summary = summary(flag).replace('\\', "\\\\").replace('\'', "\\'");
-        let mut short = (flag.short != 0).then(|| format!(" -s {}", char::from(flag.short))).unwrap_or_default();
+        let mut short = if flag.short == 0 { String::new() } else { format!(" -s {}", char::from(flag.short)) };
         for name in flag.names() {
             text += &format!("complete -c oc-rsync{short} -l {name}{action} -d '{summary}'\n");
             short.clear();

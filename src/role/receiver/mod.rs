@@ -131,10 +131,9 @@ impl Work<'_> {
                 Some((index, item)) => self.item(index, item, phase)?,
                 None => {
                     self.tally.end_of_segment(self.list.place_of_current_end());
-                    if self.transfer.protocol.compat.inc_recurse && self.list.drop_first().is_some() {
-                        if !self.list.is_empty() {
-                            continue;
-                        }
+                    let incremental = self.transfer.protocol.compat.inc_recurse;
+                    if incremental && self.list.drop_first().is_some() && !self.list.is_empty() {
+                        continue;
                     }
                     phase += 1;
                     if phase > last_phase {
