@@ -41,8 +41,7 @@ struct Shelf {
 
 #[derive(Default)]
 struct ShelfState {
-    files: VecDeque<(u32, SourceFile)>,
-    next: u32,
+    files: VecDeque<SourceFile>,
     giver_sleeps: bool,
     taker_gone: bool,
 }
@@ -66,24 +65,22 @@ pub struct Taker {
 
 /// The side channel that hands open source files from the sender to the receiver of a local copy.
 ///
-/// The sender offers a file *before* it writes the token that names its ticket, so a receiver that has read the token
-/// finds the file.
+/// The sender offers a file *before* it writes the token that stands for it, so a receiver that has read the token finds
+/// the file: the first on the shelf.
 pub fn handover(wake: &Wake) -> (Giver, Taker) {
     let shelf = Arc::new(Shelf::default());
     (Giver { shelf: Arc::clone(&shelf), wake: wake.clone() }, Taker { shelf })
 }
 
 impl Giver {
-    /// Puts a file on the shelf; its ticket, or the file back when `FILES` lie there already or nobody takes any more.
-    pub fn try_offer(&self, source: SourceFile) -> Result<u32, SourceFile> {
+    /// Puts a file on the shelf; gives it back when `FILES` lie there already or nobody takes any more.
+    pub fn try_offer(&self, source: SourceFile) -> Result<(), SourceFile> {
         let mut state = self.shelf.lock();
         if state.taker_gone || state.files.len() >= FILES {
             return Err(source);
         }
-        let ticket = state.next;
-        state.next = ticket.wrapping_add(1);
-        state.files.push_back((ticket, source));
-        Ok(ticket)
+        state.files.push_back(source);
+        Ok(())
     }
 
     /// Waits until `try_offer` would succeed. Whoever calls this has flushed its writer: the receiver takes a file only
@@ -127,15 +124,8 @@ impl Taker {
 
     /// The oldest file on the shelf.
     pub fn take_next(&self) -> Option<SourceFile> {
-        let ticket = self.shelf.lock().files.front()?.0;
-        self.take(ticket)
-    }
-
-    /// The file of a ticket, once.
-    pub fn take(&self, ticket: u32) -> Option<SourceFile> {
         let mut state = self.shelf.lock();
-        let at = state.files.iter().position(|(number, _)| *number == ticket)?;
-        let (_, source) = state.files.remove(at)?;
+        let source = state.files.pop_front()?;
         let rouse = state.files.len() <= FILES / 2 && mem::take(&mut state.giver_sleeps);
         drop(state);
         if rouse {
@@ -170,19 +160,18 @@ mod tests {
     }
 
     #[test]
-    fn files_are_found_by_ticket_and_bounded() {
+    fn files_come_in_their_order_and_are_bounded() {
         let (giver, taker) = handover(&Wake::new().unwrap());
-        let tickets: Vec<u32> = (0..FILES as u64).map(|n| giver.try_offer(source(0..n)).unwrap()).collect();
+        (0..FILES as u64).for_each(|n| giver.try_offer(source(0..n)).unwrap());
         assert!(giver.try_offer(source(0..9)).is_err());
-        assert_eq!(taker.take(tickets[3]).unwrap().range, 0..3);
-        assert!(taker.take(tickets[3]).is_none());
-        assert!(giver.try_offer(source(0..9)).is_ok());
+        assert_eq!(taker.take_next().unwrap().range, 0..0);
+        assert_eq!(taker.take_next().unwrap().range, 0..1);
+        giver.try_offer(source(0..9)).unwrap();
+        giver.try_offer(source(0..9)).unwrap();
         thread::scope(|scope| {
             let waiting = scope.spawn(|| giver.wait_for_room());
             thread::sleep(Duration::from_millis(20));
-            for ticket in tickets {
-                taker.take(ticket);
-            }
+            while taker.take_next().is_some() {}
             waiting.join().unwrap().unwrap();
         });
         drop(taker);
