@@ -24,17 +24,6 @@ pub enum Room {
 }
 
 impl Room {
-    /// Room for a file of this type. C: delete.c get_del_for_flag
-    pub fn for_kind(kind: Kind) -> Self {
-        match kind {
-            Kind::Directory => Self::Directory,
-            Kind::Symlink => Self::Symlink,
-            Kind::Device => Self::Device,
-            Kind::Special => Self::Special,
-            Kind::Regular | Kind::Unsupported => Self::File,
-        }
-    }
-
     fn name(self) -> &'static str {
         match self {
             Self::File => "regular file",

@@ -31,12 +31,6 @@ use crate::{
     text::mode::Chmod,
 };
 
-/// With incremental recursion the sender keeps about this many entries ahead of what is being worked on.
-/// C: MIN_FILECNT_LOOKAHEAD
-pub const MIN_LOOKAHEAD: usize = 1000;
-/// While it waits for the peer anyway it goes on up to this many. C: MAX_FILECNT_LOOKAHEAD
-pub const MAX_LOOKAHEAD: usize = 10000;
-
 /// A part of a `-R` name that waits for its first directory's segment. C: relnamecache
 pub(super) struct Rest {
     pub(super) name: Vec<u8>,

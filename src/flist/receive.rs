@@ -84,11 +84,6 @@ impl Decoder {
         self.entries.counts
     }
 
-    /// How many directories have a number so far. C: dir_flist->used
-    pub fn dirs_known(&self) -> usize {
-        self.dirs.len()
-    }
-
     /// The segment at the start of a session.
     pub fn first(&mut self, from: &mut Reader) -> Result<Received> {
         let mut received = self.read(from, -1, b"")?;

@@ -75,11 +75,6 @@ impl Root {
         Ok(Self::from_handle(open_named(self.dir.as_fd(), path, named)?, follow))
     }
 
-    /// As [`open_file`], `path` being seen from this directory: for options, never for names from a peer.
-    pub fn open_file_beside(&self, path: &[u8], named: Follow, flags: i32, mode: u32) -> io::Result<File> {
-        open_file_from(self.dir.as_fd(), path, named, flags, mode)
-    }
-
     /// A directory of this tree as a tree of its own, under the same rule.
     pub fn descend(&self, rel: &[u8]) -> io::Result<Self> {
         let dir = at::open_dir_handle(self.directory(rel)?.as_fd(), c".")?;

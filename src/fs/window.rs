@@ -83,10 +83,6 @@ impl<S: Source> Window<S> {
         &self.source
     }
 
-    pub fn into_source(self) -> S {
-        self.source
-    }
-
     /// Why a part could not be read, once that has happened: `ENODATA` when the file is shorter than it was said to
     /// be. Such parts are given as zeros, so that the caller can go on and reject the file at its end.
     pub fn error(&self) -> Option<&io::Error> {

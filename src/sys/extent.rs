@@ -1,13 +1,10 @@
 //! Where a file's bytes lie: holes, reserved space, and copies that the file system makes itself.
 
-use std::{
-    io,
-    os::fd::{AsFd, AsRawFd},
-};
+use std::{io, os::fd::AsFd};
 
 use nix::{
     errno::Errno,
-    fcntl::{self, FallocateFlags, PosixFadviseAdvice},
+    fcntl::{self, FallocateFlags},
     unistd::{Whence, lseek},
 };
 
@@ -47,16 +44,6 @@ pub fn next_data(fd: impl AsFd, offset: u64) -> io::Result<Option<(u64, u64)>> {
     Ok(Some((start.max(0) as u64, end.max(0) as u64)))
 }
 
-/// Makes the empty file `to` share all data of `from` (a reflink).
-///
-/// # Errors
-/// `EOPNOTSUPP`, `EXDEV`, `EINVAL`, `ENOTTY` and others where the file systems cannot do it.
-pub fn share_all(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
-    // SAFETY: the request takes a descriptor as its integer argument.
-    let failed = unsafe { libc::ioctl(to.as_fd().as_raw_fd(), libc::FICLONE, from.as_fd().as_raw_fd()) };
-    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// Copies up to `len` bytes within the kernel, between these offsets; returns how many, 0 at the end of `from`.
 ///
 /// # Errors
@@ -64,18 +51,6 @@ pub fn share_all(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
 pub fn copy_range(from: impl AsFd, from_at: u64, to: impl AsFd, to_at: u64, len: usize) -> io::Result<usize> {
     let (mut source, mut target) = (file_offset(from_at)?, file_offset(to_at)?);
     again(|| fcntl::copy_file_range(from.as_fd(), Some(&mut source), to.as_fd(), Some(&mut target), len))
-}
-
-/// Tells the kernel that the file will be read from front to back. A hint: failure means nothing.
-pub fn will_read_in_order(fd: impl AsFd) {
-    let _ = fcntl::posix_fadvise(fd, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
-}
-
-/// Has the kernel begin to read a range. A hint: failure means nothing.
-pub fn will_need(fd: impl AsFd, offset: u64, len: u64) {
-    if let (Ok(offset), Ok(len)) = (file_offset(offset), file_offset(len)) {
-        let _ = fcntl::posix_fadvise(fd, offset, len, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
-    }
 }
 
 #[cfg(test)]
@@ -125,11 +100,6 @@ mod tests {
                 assert_eq!(&bytes, b"\0\0\0\0\x0023456789");
                 assert_eq!(copy_range(&from, 10, &to, 0, 100).unwrap(), 0);
             }
-        }
-        // Where data can be shared it is the same data.
-        if share_all(&from, &to).is_ok() {
-            let mut bytes = [0; 20];
-            assert_eq!(read_at(&to, &mut bytes, 0).unwrap(), 10);
         }
     }
 }

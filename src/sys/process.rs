@@ -137,11 +137,6 @@ impl Child {
         let signal = Signal::try_from(signal)?;
         Ok(kill(Pid::from_raw(self.inner.id() as i32), signal)?)
     }
-
-    /// Asks the child to end (SIGTERM).
-    pub fn terminate(&mut self) -> io::Result<()> {
-        self.signal(libc::SIGTERM)
-    }
 }
 
 impl From<ExitStatus> for Exit {
@@ -255,7 +250,7 @@ mod tests {
         let mut child = run("kill -9 $$");
         assert_eq!(child.wait().unwrap(), Exit::Signal(9));
         assert_eq!(child.wait().unwrap(), Exit::Signal(9));
-        child.terminate().unwrap();
+        child.signal(libc::SIGTERM).unwrap();
     }
 
     #[test]
@@ -270,7 +265,7 @@ mod tests {
             let wake = Wake::new().unwrap();
             wake.fire();
             assert_eq!(child.wait_until(Some(&wake), None).unwrap(), None);
-            child.terminate().unwrap();
+            child.signal(libc::SIGTERM).unwrap();
             assert_eq!(child.wait_until(None, None).unwrap(), Some(Exit::Signal(libc::SIGTERM)));
         }
     }

@@ -21,15 +21,6 @@ pub fn effective_gid() -> u32 {
     unistd::getegid().as_raw()
 }
 
-/// The user who started us.
-pub fn real_uid() -> u32 {
-    unistd::getuid().as_raw()
-}
-
-pub fn real_gid() -> u32 {
-    unistd::getgid().as_raw()
-}
-
 /// The groups we are in besides the effective one (which may be listed too).
 pub fn supplementary_groups() -> io::Result<Vec<u32>> {
     Ok(unistd::getgroups()?.into_iter().map(Gid::as_raw).collect())
