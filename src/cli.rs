@@ -15,10 +15,10 @@ use crate::{
     log::terminal::{Style, Terminal},
     options::{
         Options,
-        help::VERSION,
         parse::{self, Wish},
     },
     server,
+    session::finish,
     text::escape::{Policy, escape_line},
 };
 
@@ -83,16 +83,7 @@ fn fail(error: &Error, eight_bit: bool) -> u8 {
     if !error.message.is_empty() {
         text.push(b'\n');
     }
-    text.extend(closing_line(error));
+    text.extend(bytes![finish::closing_line(error, "client"), "\n"]);
     let _ = io::stderr().write_all(&text); // there is nobody left to tell
     error.code.0
-}
-
-/// `rsync error: TEXT (code N) at FILE(LINE) [ROLE=VERSION]`.
-fn closing_line(error: &Error) -> Vec<u8> {
-    let Some(what) = error.code.text() else { return Vec::new() };
-    let file = error.at.file().rsplit('/').next().unwrap_or_default();
-    let role = error.role.unwrap_or("client");
-    let line = error.at.line();
-    bytes!["rsync error: ", what, " (code ", error.code.0, ") at ", file, "(", line, ") [", role, "=", VERSION, "]\n"]
 }

@@ -4,7 +4,7 @@
 //! its table either, stands here.
 
 use super::{
-    Append, ArgStyle, Batch, Delete, Dirs, Mode, Options,
+    ArgStyle, Batch, Delete, Dirs, Mode, Options,
     flags::{self, FLAGS},
 };
 use crate::bytes;
@@ -115,16 +115,12 @@ pub fn client_info(options: &Options, we_send: bool) -> Vec<u8> {
     bytes![".", if inc_recurse_allowed(options, we_send) { "i" } else { "" }, "LsfxCIvu"]
 }
 
-/// Whether this side may agree to incremental recursion; `we_send`: as the transfer's sender.
-/// C: compat.c set_allow_inc_recurse
+/// Whether the options allow incremental recursion; `we_send`: this side is the transfer's sender. A server asks its
+/// client's abilities too. C: compat.c set_allow_inc_recurse
 pub fn inc_recurse_allowed(options: &Options, we_send: bool) -> bool {
     let receiver_needs_all =
         matches!(options.delete, Delete::Before | Delete::After) || options.delay_updates || options.prune_empty_dirs;
-    options.allow_inc_recurse
-        && options.recurse()
-        && !options.qsort
-        && (we_send || !receiver_needs_all)
-        && (!options.is_server() || options.client_info.contains(&b'i'))
+    options.allow_inc_recurse && options.recurse() && !options.qsort && (we_send || !receiver_needs_all)
 }
 
 /// The options of the in-process server of a local copy, and what local copying settles for both sides.
@@ -263,10 +259,6 @@ impl Far<'_> {
     /// Directories travel, but no recursion was asked for. C: xfer_dirs && !recurse
     pub fn lists_only_dirs(&self) -> bool {
         matches!(self.o.dirs, Dirs::Implied | Dirs::List)
-    }
-
-    pub fn appends(&self) -> bool {
-        self.o.append != Append::No
     }
 
     pub fn only_writes_batch(&self) -> bool {

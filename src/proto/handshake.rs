@@ -17,7 +17,7 @@ use super::{
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
-    options::{AltDest, Debug, Delete, Options},
+    options::{AltDest, Debug, Options, forward::inc_recurse_allowed},
     wire::{Messages, Reader, Rules, Writer},
 };
 
@@ -100,19 +100,12 @@ pub fn multiplex_in(reader: &mut Reader, protocol: &Protocol, side: Side, messag
 
 /// Whether our options (and on a server the client's abilities) allow incremental recursion.
 ///
-/// A client tells its server so with the letter `i`. C: compat.c set_allow_inc_recurse
+/// A client tells its server so with the letter `i`.
 pub fn may_recurse_incrementally(side: Side, options: &Options) -> bool {
-    let receiver_needs_all =
-        matches!(options.delete, Delete::Before | Delete::After) || options.delay_updates || options.prune_empty_dirs;
-    options.allow_inc_recurse
-        && options.recurse()
-        && !options.qsort
-        && (side.sends || !receiver_needs_all)
-        && (!side.server || side.local || options.client_info.contains(&b'i'))
+    inc_recurse_allowed(options, side.sends) && (!side.server || side.local || options.client_info.contains(&b'i'))
 }
 
-/// Whether the receiving side can set the time of a symlink: then the sender shows it as set.
-/// C: receiver_symlink_times
+/// Whether the receiving side sets the times of symlinks; a receiver itself does. C: receiver_symlink_times
 pub fn receiver_sets_symlink_times(protocol: &Protocol, side: Side, options: &Options) -> bool {
     if !side.sends || side.local {
         true
@@ -215,6 +208,7 @@ fn fresh_seed() -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Delete;
     use crate::{hash::Algorithm, options::Dirs, wire::Message};
 
     const CLIENT_SENDS: Side = Side { server: false, sends: true, local: false };

@@ -14,7 +14,7 @@ use crate::{
     log::{Log, LogCode},
     meta::Rules,
     options::{Info, Options},
-    proto::{Protocol, Side, item::Flags},
+    proto::{Protocol, Side, handshake, item::Flags},
     report::{
         format::{Context, OutFormat, Subject},
         item::Run,
@@ -41,14 +41,8 @@ impl Transfer {
     pub fn new(options: &Options, protocol: Protocol, side: Side, umask: u32) -> Self {
         let euid = users::effective_uid();
         let local = side.local;
-        let link_times = match (side.sends, side.server) {
-            _ if !side.sends || local => true,
-            _ if protocol.version < 30 => false,
-            (_, true) => options.client_info.contains(&b'L'),
-            (_, false) => protocol.compat.symlink_times,
-        };
         Self {
-            link_times,
+            link_times: handshake::receiver_sets_symlink_times(&protocol, side, options),
             rules: Rules::new(options, protocol.list_sum, umask, euid),
             format: OutFormat::of(options),
             whole_file: options.whole_file.unwrap_or(local),

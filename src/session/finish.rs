@@ -25,15 +25,33 @@ pub fn tell(log: &Log, error: &Error) {
 /// `rsync error: TEXT (code N) at FILE(LINE) [ROLE=VERSION]`
 pub fn tell_code(log: &Log, error: &Error) {
     log.finish();
+    let code = if error.code == ExitCode::VANISHED { LogCode::Warning } else { LogCode::Error };
+    log.say(code, closing_line(error, log.speaker().name()));
+}
+
+/// The last line of a run that did not go well; `role`: who speaks, unless the error knows better.
+pub fn closing_line(error: &Error, role: &str) -> Vec<u8> {
+    let kind = if error.code == ExitCode::VANISHED { "warning" } else { "error" };
     let what = error.code.text().unwrap_or("unexplained error");
     let file = error.at.file().rsplit('/').next().unwrap_or_default();
-    let role = error.role.unwrap_or(log.speaker().name());
-    let (code, kind) = match error.code {
-        ExitCode::VANISHED => (LogCode::Warning, "warning"),
-        _ => (LogCode::Error, "error"),
-    };
-    let place = format!(" (code {}) at {file}({}) [{role}={VERSION}]", error.code.0, error.at.line());
-    log.say(code, bytes!["rsync ", kind, ": ", what, place]);
+    let (line, role) = (error.at.line(), error.role.unwrap_or(role));
+    bytes![
+        "rsync ",
+        kind,
+        ": ",
+        what,
+        " (code ",
+        error.code.0,
+        ") at ",
+        file,
+        "(",
+        line,
+        ") [",
+        role,
+        "=",
+        VERSION,
+        "]"
+    ]
 }
 
 /// Says what led to an end, once. That the connection broke is left for the client to say after the remote shell's
