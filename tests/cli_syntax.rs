@@ -1,5 +1,9 @@
 //! Command lines that need no transfer: messages, output and exit status, ours against the installed reference's.
 
+#[allow(dead_code)] // only what names the reference is needed here
+#[path = "harness/programs.rs"]
+mod programs;
+
 use std::{
     ffi::{OsStr, OsString},
     fs,
@@ -412,17 +416,6 @@ fn words_of(line: &str) -> Vec<OsString> {
     line.split(' ').filter(|word| !word.is_empty()).map(|word| if word == "@" { "" } else { word }.into()).collect()
 }
 
-fn reference_is_there() -> bool {
-    let there = Command::new("rsync")
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| output.stdout.starts_with(b"rsync  version 3.5.0"));
-    if !there {
-        eprintln!("SKIPPED: no rsync 3.5.0 to compare with");
-    }
-    there
-}
-
 fn difference(words: &[OsString], env: &[(&str, &str)], dir: &Path) -> Option<String> {
     let (reference, ours) = (run("rsync", words, env, dir), run(OURS, words, env, dir));
     (reference != ours).then(|| format!("{words:?} {env:?}\n  reference {reference:?}\n  ours      {ours:?}"))
@@ -434,7 +427,7 @@ fn assert_none(differences: &[String]) {
 
 #[test]
 fn lines_that_go_wrong() {
-    if !reference_is_there() {
+    if !programs::reference_is_there(file!()) {
         return;
     }
     let halves = LINES.split_at(LINES.len() / 2);
@@ -453,7 +446,7 @@ fn lines_that_go_wrong() {
 
 #[test]
 fn bytes_that_are_no_text() {
-    if !reference_is_there() {
+    if !programs::reference_is_there(file!()) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -485,7 +478,7 @@ fn bytes_that_are_no_text() {
 
 #[test]
 fn the_environment() {
-    if !reference_is_there() {
+    if !programs::reference_is_there(file!()) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -509,7 +502,7 @@ fn the_environment() {
 
 #[test]
 fn aliases_of_the_user() {
-    if !reference_is_there() {
+    if !programs::reference_is_there(file!()) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -545,7 +538,7 @@ fn aliases_of_the_user() {
 fn the_table_has_the_references_names() {
     use oc_rsync::options::flags::FLAGS;
 
-    if !reference_is_there() {
+    if !programs::reference_is_there(file!()) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -560,7 +553,7 @@ fn the_table_has_the_references_names() {
         assert!(flag.short == 0 || knows(&format!("-{}", char::from(flag.short))), "-{}", char::from(flag.short));
     }
     // The reference keeps its table's names as strings, each ended by a zero byte.
-    let Ok(program) = fs::read("/usr/bin/rsync") else { return eprintln!("SKIPPED: the reference is elsewhere") };
+    let program = fs::read(programs::Program::Reference.path()).unwrap();
     let strings = program.split(|&b| b == 0).filter(|text| (1..24).contains(&text.len()));
     let plain = strings.filter(|text| text.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-'));
     let mut candidates: Vec<&str> = plain.filter_map(|text| OsStr::from_bytes(text).to_str()).collect();

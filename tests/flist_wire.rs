@@ -1,5 +1,9 @@
 //! File lists as the reference sends them: ours must be the same bytes, and we must read theirs.
 
+#[allow(dead_code)] // only what names the reference is needed here
+#[path = "harness/programs.rs"]
+mod programs;
+
 use std::{
     fs,
     io::{Read, Write},
@@ -31,14 +35,6 @@ fn log(speaker: Speaker) -> Log {
     Log::new(Levels::default(), Arc::new(Deaf), speaker)
 }
 
-fn reference() -> Option<&'static str> {
-    let found = Command::new("rsync").arg("--version").output().is_ok_and(|output| output.status.success());
-    if !found {
-        println!("skipped: there is no rsync here to compare with");
-    }
-    found.then_some("rsync")
-}
-
 /// What is said to a `--server --sender` before it sends its list.
 struct Case {
     version: u8,
@@ -57,7 +53,7 @@ struct Peer {
 }
 
 impl Case {
-    fn start(&self, program: &str, cwd: &Path) -> Peer {
+    fn start(&self, program: &Path, cwd: &Path) -> Peer {
         let inc = if self.inc_recurse { "i" } else { "" };
         let client = if self.version >= 30 { format!("e.{inc}LsfxCIvu") } else { String::new() };
         let mut child = Command::new(program)
@@ -319,7 +315,7 @@ fn make_tree(root: &Path) {
     }
 }
 
-fn compare(case: &Case, program: &str, root: &Path) {
+fn compare(case: &Case, program: &Path, root: &Path) {
     let what = format!("protocol {} inc {} -{} {:?}", case.version, case.inc_recurse, case.letters, case.args);
     let mut peer = case.start(program, root);
     let mut names = Vec::new();
@@ -349,7 +345,10 @@ fn compare(case: &Case, program: &str, root: &Path) {
 
 #[test]
 fn lists_are_those_of_the_reference() {
-    let Some(program) = reference() else { return };
+    if !programs::reference_is_there(file!()) {
+        return;
+    }
+    let program = &programs::Program::Reference.path();
     let temp = tempfile::tempdir().unwrap();
     let root = temp.path().canonicalize().unwrap();
     make_tree(&root);

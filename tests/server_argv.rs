@@ -2,6 +2,10 @@
 //!
 //! The reference is run with a remote shell that writes down what it was given and goes away.
 
+#[allow(dead_code)] // only what names the reference is needed here
+#[path = "harness/programs.rs"]
+mod programs;
+
 use std::{
     ffi::OsString,
     fs,
@@ -322,17 +326,6 @@ fn compare_words(fixture: &Fixture, words: &[&str], env: &[(&str, &str)]) -> Opt
     }
 }
 
-fn reference_is_there() -> bool {
-    let there = Command::new("rsync")
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| output.stdout.starts_with(b"rsync  version 3.5.0"));
-    if !there {
-        eprintln!("SKIPPED: no rsync 3.5.0 to compare with");
-    }
-    there
-}
-
 /// Runs the cases on both cores and shows all differences.
 fn none_differs<T: Sync>(cases: &[T], check: impl Fn(&Fixture, &T) -> Vec<String> + Sync) {
     let halves = cases.split_at(cases.len() / 2);
@@ -351,7 +344,7 @@ fn none_differs<T: Sync>(cases: &[T], check: impl Fn(&Fixture, &T) -> Vec<String
 
 #[test]
 fn every_option_alone_and_with_archive() {
-    if !reference_is_there() {
+    if !programs::reference_is_there(file!()) {
         return;
     }
     none_differs(OPTIONS, |fixture, option| {
@@ -363,7 +356,7 @@ fn every_option_alone_and_with_archive() {
 
 #[test]
 fn options_in_company() {
-    if !reference_is_there() {
+    if !programs::reference_is_there(file!()) {
         return;
     }
     let mut state = 20_260_101u64;
@@ -381,7 +374,7 @@ fn options_in_company() {
 
 #[test]
 fn hosts_and_paths() {
-    if !reference_is_there() {
+    if !programs::reference_is_there(file!()) {
         return;
     }
     let lines: &[&[&str]] = &[

@@ -93,6 +93,17 @@ pub fn skip(what: &str, why: &str) {
     }
 }
 
+/// Whether there is a reference to compare with; if not, `what` counts as skipped.
+pub fn reference_is_there(what: &str) -> bool {
+    match Program::Reference.missing() {
+        None => true,
+        Some(why) => {
+            skip(what, &why);
+            false
+        }
+    }
+}
+
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
