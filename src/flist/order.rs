@@ -331,28 +331,16 @@ fn find_between(segment: &Segment, range: std::ops::Range<usize>, name: Name<'_>
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
         flist::made::{add, file, folder},
-        log::{Sink, Speaker},
-        options::Levels,
+        log::Speaker,
     };
 
-    #[derive(Default)]
-    struct Heard(Mutex<Vec<u8>>);
-
-    impl Sink for Heard {
-        fn line(&self, _: LogCode, line: &[u8]) {
-            self.0.lock().unwrap().extend_from_slice(line);
-        }
-    }
-
     fn log() -> Log {
-        Log::new(Levels::default(), Arc::new(Heard::default()), Speaker::Receiver)
+        Log::unheard(Speaker::Receiver)
     }
 
     /// A name that ends in a slash is a directory.

@@ -190,22 +190,11 @@ fn literal_brackets(pattern: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{
-        log::{Sink, Speaker},
-        options::{Dirs, Levels},
-    };
-
-    struct Deaf;
-
-    impl Sink for Deaf {
-        fn line(&self, _: LogCode, _: &[u8]) {}
-    }
+    use crate::{log::Speaker, options::Dirs};
 
     fn requested(args: &[&str], dirs: Dirs, relative: bool) -> Requested {
-        let log = Log::new(Levels::default(), Arc::new(Deaf), Speaker::Receiver);
+        let log = Log::unheard(Speaker::Receiver);
         let mut requested = Requested::new(&Options { dirs, relative, ..Options::default() });
         args.iter().for_each(|arg| requested.add(arg.as_bytes(), false, &log));
         requested

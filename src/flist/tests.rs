@@ -1,7 +1,5 @@
 //! Lists written and read back, and what a receiver must refuse.
 
-use std::sync::{Arc, Mutex};
-
 use proptest::prelude::*;
 
 use super::{
@@ -16,23 +14,14 @@ use super::{
 use crate::{
     error::{Error, ExitCode},
     hash::Algorithm,
-    log::{Log, LogCode, Sink, Speaker},
-    options::{Dirs, Levels, Options, Super},
+    log::{Log, Speaker},
+    options::{Dirs, Options, Super},
     proto::{Compat, Protocol},
     wire::{Reader, Writer},
 };
 
-#[derive(Default)]
-struct Heard(Mutex<Vec<u8>>);
-
-impl Sink for Heard {
-    fn line(&self, _: LogCode, line: &[u8]) {
-        self.0.lock().unwrap().extend_from_slice(line);
-    }
-}
-
 fn log() -> Log {
-    Log::new(Levels::default(), Arc::new(Heard::default()), Speaker::Receiver)
+    Log::unheard(Speaker::Receiver)
 }
 
 fn protocol(version: u8, inc_recurse: bool) -> Protocol {

@@ -139,6 +139,18 @@ impl Log {
         Self { levels: Arc::new(levels), sink, speaker, transfer_failed: Arc::default() }
     }
 
+    /// A voice that nobody hears.
+    #[cfg(test)]
+    pub fn unheard(speaker: Speaker) -> Self {
+        struct Nobody;
+
+        impl Sink for Nobody {
+            fn line(&self, _: LogCode, _: &[u8]) {}
+        }
+
+        Self::new(Levels::default(), Arc::new(Nobody), speaker)
+    }
+
     /// The same voice under another name.
     pub fn speaking_as(&self, speaker: Speaker) -> Self {
         Self { speaker, ..self.clone() }

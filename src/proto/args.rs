@@ -58,9 +58,7 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        let (mut writer, kept) = Writer::into_memory();
-        send(&mut writer, ["--server", "", "a b"]).unwrap();
-        let bytes = std::mem::take(&mut *kept.lock().unwrap());
+        let bytes = Writer::written(|writer| send(writer, ["--server", "", "a b"]).unwrap());
         assert_eq!(bytes, b"rsync\0--server\0.\0a b\0\0");
         let mut reader = Reader::over([&bytes[..], b"\x20"].concat());
         assert_eq!(receive(&mut reader).unwrap(), [&b"--server"[..], b".", b"a b"]);

@@ -63,10 +63,7 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        let (mut writer, kept) = Writer::into_memory();
-        send(&mut writer, ["- *.o", "P x"]).unwrap();
-        writer.flush().unwrap();
-        let bytes = std::mem::take(&mut *kept.lock().unwrap());
+        let bytes = Writer::written(|writer| send(writer, ["- *.o", "P x"]).unwrap());
         assert_eq!(bytes, b"\x05\0\0\0- *.o\x03\0\0\0P x\0\0\0\0");
         assert_eq!(receive(&mut Reader::over(bytes)).unwrap(), [&b"- *.o"[..], b"P x"]);
     }

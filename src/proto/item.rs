@@ -183,10 +183,7 @@ mod tests {
     use super::*;
 
     fn there_and_back(item: &Item, bytes: &[u8]) {
-        let (mut writer, kept) = Writer::into_memory();
-        item.write(&mut writer, 29).unwrap();
-        writer.flush().unwrap();
-        assert_eq!(*kept.lock().unwrap(), bytes);
+        assert_eq!(Writer::written(|writer| item.write(writer, 29).unwrap()), bytes);
         assert_eq!(Item::read(&mut Reader::over(bytes), 29).unwrap(), *item);
     }
 

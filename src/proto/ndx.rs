@@ -145,13 +145,8 @@ mod tests {
     use super::*;
 
     fn written(version: u8, all: &[Index]) -> Vec<u8> {
-        let (mut writer, kept) = Writer::into_memory();
         let mut indexes = Indexes::new(version);
-        for &index in all {
-            indexes.write(&mut writer, index).unwrap();
-        }
-        writer.flush().unwrap();
-        std::mem::take(&mut *kept.lock().unwrap())
+        Writer::written(|writer| all.iter().for_each(|&index| indexes.write(writer, index).unwrap()))
     }
 
     fn read(version: u8, bytes: &[u8], count: usize) -> Vec<Index> {

@@ -90,25 +90,18 @@ impl DeleteStats {
 mod tests {
     use super::*;
 
-    fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
-        let (mut writer, kept) = Writer::into_memory();
-        write(&mut writer);
-        writer.flush().unwrap();
-        std::mem::take(&mut *kept.lock().unwrap())
-    }
-
     #[test]
     fn recorded_ends() {
         let stats = FinalStats { read: 107, written: 313, total_size: 3012, list_build_time: 1, list_send_time: 0 };
         let bytes = b"\x00\x6b\x00\x00\x39\x01\x00\xc4\x0b\x00\x01\x00\x00\x00\x00";
         assert_eq!(FinalStats::read(&mut Reader::over(*bytes), 32).unwrap(), stats);
-        assert_eq!(written(|writer| stats.write(writer, 32).unwrap()), bytes);
+        assert_eq!(Writer::written(|writer| stats.write(writer, 32).unwrap()), bytes);
 
         let bytes = b"\x66\0\0\0\x3b\x01\0\0\xc4\x0b\0\0\x01\0\0\0\0\0\0\0";
         let stats = FinalStats { read: 102, written: 315, ..stats };
         assert_eq!(FinalStats::read(&mut Reader::over(*bytes), 29).unwrap(), stats);
-        assert_eq!(written(|writer| stats.write(writer, 29).unwrap()), bytes);
-        assert_eq!(written(|writer| stats.write(writer, 28).unwrap()), bytes[..12]);
+        assert_eq!(Writer::written(|writer| stats.write(writer, 29).unwrap()), bytes);
+        assert_eq!(Writer::written(|writer| stats.write(writer, 28).unwrap()), bytes[..12]);
         let older = FinalStats { list_build_time: 0, ..stats };
         assert_eq!(FinalStats::read(&mut Reader::over(*bytes), 28).unwrap(), older);
     }
@@ -117,7 +110,7 @@ mod tests {
     fn deletions() {
         let stats = DeleteStats { files: 1, dirs: 200, symlinks: 0, devices: 3, specials: 4 };
         let bytes = [1, 0x80, 200, 0, 3, 4];
-        assert_eq!(written(|writer| stats.write(writer).unwrap()), bytes);
+        assert_eq!(Writer::written(|writer| stats.write(writer).unwrap()), bytes);
         assert_eq!(DeleteStats::read(&mut Reader::over(bytes)).unwrap(), stats);
         assert_eq!(stats.total(), 208);
         let error = DeleteStats::read(&mut Reader::over([0, 0xf0, 1, 0, 0, 0x10])).unwrap_err();

@@ -147,13 +147,13 @@ mod tests {
         assert_eq!(sums.weak, [0x3fd0_4820, 0x3fd0_4820, 0x3fd0_4820, 0x3fd0_4820, 0x3f30_2ee0]);
         assert_eq!((sums.strong(0), sums.strong(4), sums.strong(5)), (&b"\x38\x9b"[..], &b"\x31\xe4"[..], &b""[..]));
 
-        let (mut writer, kept) = Writer::into_memory();
-        head.write(&mut writer).unwrap();
-        for block in 0..5 {
-            write_block(&mut writer, sums.weak[block as usize], sums.strong(block), 2).unwrap();
-        }
-        writer.flush().unwrap();
-        assert_eq!(*kept.lock().unwrap(), RECORDED);
+        let written = Writer::written(|writer| {
+            head.write(writer).unwrap();
+            for block in 0..5 {
+                write_block(writer, sums.weak[block as usize], sums.strong(block), 2).unwrap();
+            }
+        });
+        assert_eq!(written, RECORDED);
     }
 
     #[test]

@@ -110,13 +110,6 @@ pub fn write_handed_over(writer: &mut Writer, len: u64) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
-        let (mut writer, kept) = Writer::into_memory();
-        write(&mut writer);
-        writer.flush().unwrap();
-        std::mem::take(&mut *kept.lock().unwrap())
-    }
-
     #[test]
     fn a_recorded_answer() {
         // The reference's tokens for a file whose first four blocks were there.
@@ -130,7 +123,7 @@ mod tests {
         assert_eq!(tokens.next(&mut reader).unwrap(), Token::Literal(b"xxx"));
         assert_eq!(tokens.next(&mut reader).unwrap(), Token::Match(4));
         assert_eq!(tokens.next(&mut reader).unwrap(), Token::End);
-        let again = written(|writer| {
+        let again = Writer::written(|writer| {
             (0..4).for_each(|block| write_match(writer, block).unwrap());
             write_literal(writer, b"xxx").unwrap();
             write_match(writer, 4).unwrap();
@@ -143,7 +136,7 @@ mod tests {
     fn runs_are_never_longer_than_peers_take() {
         let data: Vec<u8> = (0..1_200_000u32).map(|i| (i / 7) as u8).collect();
         for len in [0, 1, MAX_RUN, MAX_RUN + 1, data.len()] {
-            let bytes = written(|writer| write_literal(writer, &data[..len]).unwrap());
+            let bytes = Writer::written(|writer| write_literal(writer, &data[..len]).unwrap());
             let (mut rest, mut back) = (&bytes[..], Vec::new());
             while let Some((head, after)) = rest.split_first_chunk() {
                 let run = u32::from_le_bytes(*head) as usize;
@@ -170,7 +163,7 @@ mod tests {
 
     #[test]
     fn files_are_handed_over_at_home_only() {
-        let bytes = written(|writer| write_handed_over(writer, 1 << 40).unwrap());
+        let bytes = Writer::written(|writer| write_handed_over(writer, 1 << 40).unwrap());
         assert_eq!(TokenReader::new(true).next(&mut Reader::over(bytes.clone())).unwrap(), Token::HandedOver(1 << 40));
         let error = TokenReader::new(false).next(&mut Reader::over(bytes)).unwrap_err();
         assert_eq!(error.code, ExitCode::PROTOCOL);

@@ -109,6 +109,16 @@ impl Writer {
         (Self::new(Box::new(Arc::clone(&kept)), Pulse::default(), "sender"), kept)
     }
 
+    /// What is written to it.
+    #[cfg(test)]
+    pub fn written(write: impl FnOnce(&mut Self)) -> Vec<u8> {
+        let (mut writer, kept) = Self::into_memory();
+        write(&mut writer);
+        writer.flush().unwrap();
+        let mut kept = kept.lock().unwrap();
+        std::mem::take(&mut *kept)
+    }
+
     pub fn set_role(&mut self, role: &'static str) {
         self.role = role;
     }
