@@ -173,7 +173,7 @@ impl PairReader {
         state.spare.append(&mut self.spent);
         while state.queue.is_empty() {
             if state.writer_gone {
-                return Ok(false);
+                return if self.wake.is_fired() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(false) };
             }
             state.reader_sleeps = true;
             state = sleep(&self.lane.readable, state, &self.wake, deadline)?;
@@ -249,7 +249,8 @@ impl PairWriter {
         let deadline = deadline(self.timeout);
         loop {
             if state.reader_gone {
-                return Err(io::ErrorKind::BrokenPipe.into());
+                let stopped = self.wake.is_fired();
+                return Err(if stopped { io::ErrorKind::Interrupted } else { io::ErrorKind::BrokenPipe }.into());
             }
             let room = self.lane.capacity.saturating_sub(state.queued);
             if room > 0 {

@@ -22,13 +22,22 @@ pub struct Throttle {
     /// Bytes written that no time has been given to yet.
     debt: u64,
     before: Option<Instant>,
+    /// The user interrupted us, which ended one write; what is left to say is said at once.
+    interrupted: bool,
 }
 
 impl Throttle {
     /// `rate` in bytes a second, more than 0.
     pub fn new(half: Box<dyn WriteHalf>, rate: u64) -> Self {
         let rate = rate.max(1);
-        Self { half, rate, piece: usize::try_from(rate / 8).unwrap_or(usize::MAX).max(512), debt: 0, before: None }
+        Self {
+            half,
+            rate,
+            piece: usize::try_from(rate / 8).unwrap_or(usize::MAX).max(512),
+            debt: 0,
+            before: None,
+            interrupted: false,
+        }
     }
 
     fn allowed_in(&self, time: Duration) -> u64 {
@@ -49,12 +58,15 @@ impl Throttle {
 
 impl WriteHalf for Throttle {
     fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        if !self.interrupted && signal::received().is_some() {
+            self.interrupted = true;
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let Some(first) = buffers.iter().find(|part| !part.is_empty()) else { return Ok(0) };
         let piece = &first[..first.len().min(self.piece)];
         let count = self.half.write(&[IoSlice::new(piece)])?;
         let delay = self.charge(count, Instant::now());
-        // What is left to say once the user has interrupted us is said at once.
-        if !delay.is_zero() && signal::received().is_none() {
+        if !delay.is_zero() && !self.interrupted {
             thread::sleep(delay);
         }
         Ok(count)
