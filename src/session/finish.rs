@@ -67,8 +67,7 @@ pub(super) fn say(log: &Log, error: &mut Error, server: bool) {
 pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
     let version = link.transfer.protocol.version;
     let interrupted = error.code == ExitCode::SIGNAL;
-    // In a local copy the other end is still to hear of it.
-    if interrupted && !link.start.side.local {
+    if interrupted {
         link.start.wake.reset();
     }
     if let Some(status) = link.heard.exit() {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    sys::poll::Wake,
+    sys::{poll::Wake, signal},
     wire::{ReadHalf, WriteHalf},
 };
 
@@ -119,10 +119,15 @@ pub(super) fn sleep<'a, T>(
         }
     }
     let (guard, nap) = condition.wait_timeout(guard, nap).unwrap_or_else(PoisonError::into_inner);
-    if nap.timed_out() && wake.is_fired() {
+    if nap.timed_out() && stopped(wake) {
         return Err(io::ErrorKind::Interrupted.into());
     }
     Ok(guard)
+}
+
+/// Each side has its own bell; a signal is for both.
+fn stopped(wake: &Wake) -> bool {
+    signal::received().is_some() || wake.is_fired()
 }
 
 fn deadline(timeout: Option<Duration>) -> Option<Instant> {
@@ -173,7 +178,7 @@ impl PairReader {
         state.spare.append(&mut self.spent);
         while state.queue.is_empty() {
             if state.writer_gone {
-                return if self.wake.is_fired() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(false) };
+                return if stopped(&self.wake) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(false) };
             }
             state.reader_sleeps = true;
             state = sleep(&self.lane.readable, state, &self.wake, deadline)?;
@@ -249,7 +254,7 @@ impl PairWriter {
         let deadline = deadline(self.timeout);
         loop {
             if state.reader_gone {
-                let stopped = self.wake.is_fired();
+                let stopped = stopped(&self.wake);
                 return Err(if stopped { io::ErrorKind::Interrupted } else { io::ErrorKind::BrokenPipe }.into());
             }
             let room = self.lane.capacity.saturating_sub(state.queued);
