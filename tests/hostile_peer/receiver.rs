@@ -1,0 +1,248 @@
+//! A hostile sender in front of our receiver, as a client that pulls and as a server.
+
+use crate::{
+    bytes::{BASIS_FOLLOWS, Bytes, DATA, DIR, FILE, IS_NEW, LINK, NAME_FOLLOWS, Odd, PLAIN, TRANSFER},
+    play::{RECEIVERS, Seat, Talk, check},
+};
+
+/// The same bytes behind the greeting to both receivers.
+fn talks(cases: Vec<(&str, Bytes)>) -> Vec<Talk> {
+    let talk = |(name, bytes): &(&str, Bytes), seat: Seat| {
+        Talk::new(*name, seat, seat.greeting(false).raw(&bytes.clone().framed().0))
+    };
+    RECEIVERS.into_iter().flat_map(|seat| cases.iter().map(move |case| talk(case, seat))).collect()
+}
+
+/// With incremental recursion.
+fn incremental(cases: Vec<(&str, Bytes)>) -> Vec<Talk> {
+    let talk = |(name, bytes): &(&str, Bytes), seat: Seat| Talk {
+        incremental: true,
+        ..Talk::new(*name, seat, seat.greeting(true).raw(&bytes.clone().framed().0))
+    };
+    RECEIVERS.into_iter().flat_map(|seat| cases.iter().map(move |case| talk(case, seat))).collect()
+}
+
+fn list() -> Bytes {
+    Bytes::new().dir(".")
+}
+
+#[test]
+fn names_that_lead_out() {
+    let names = [
+        "..", "../x", "a/../../x", "/x", "//x", "/etc/x", "", "./", "a//b", "sub/../x", "sub/./x", "x/", "../", "a/..",
+        "./..", "...", "..a", "sub/...", "x\0y", "\0", "/", "/.", "./.", "a/.",
+    ];
+    let mut cases = Vec::new();
+    for name in names {
+        cases.push((name, list().file(name).end_of_list()));
+        cases.push((name, list().dir(name).end_of_list()));
+    }
+    cases.push(("link to nowhere", list().link("x", "").end_of_list()));
+    cases.push(("link out of the tree", list().link("x", "../../outside").end_of_list()));
+    check(&talks(cases), true);
+}
+
+#[test]
+fn names_that_were_not_asked_for() {
+    let mut all = talks(vec![
+        ("another file", Bytes::new().file("b").end_of_list()),
+        ("a file below", Bytes::new().dir("a").file("a/x").end_of_list()),
+        ("the top", Bytes::new().dir(".").end_of_list()),
+        ("the top, as a file", Bytes::new().file(".").end_of_list()),
+        ("a hidden file", Bytes::new().file("a").file(".ssh").end_of_list()),
+    ]);
+    all.retain(|talk| talk.seat == Seat::Pull);
+    for talk in &mut all {
+        talk.source = "src/a";
+    }
+    let mut flat = all.clone();
+    for talk in &mut flat {
+        talk.letters = "lt";
+    }
+    all.extend(flat);
+    check(&all, true);
+}
+
+#[test]
+fn lengths_beyond_belief() {
+    let odd = |name: &str, odd: Odd| list().entry(name, FILE, odd).end_of_list();
+    let mut cases = Vec::new();
+    for len in [0, 4095, 4096, 5000, 1 << 20, i32::MAX, -1, i32::MIN] {
+        cases.push(("name length", odd("x", Odd { name_len: Some(len), ..PLAIN })));
+        cases.push(("target length", list().entry("x", LINK, Odd { target_len: Some(len), ..PLAIN }).end_of_list()));
+        cases.push(("modtime_nsec", odd("x", Odd { nsec: Some(len), ..PLAIN })));
+    }
+    for common in [1, 2, 200, 255] {
+        cases.push(("shared bytes of a name", odd("x", Odd { common: Some(common), ..PLAIN })));
+    }
+    for size in [-1, i64::MIN, i64::MAX] {
+        cases.push(("size", odd("x", Odd { size, ..PLAIN })));
+        cases.push(("size of a dir", list().entry("x", DIR, Odd { size, ..PLAIN }).end_of_list()));
+        cases.push(("size of a link", list().entry("x", LINK, Odd { size, ..PLAIN }).end_of_list()));
+    }
+    let long = "n".repeat(4000);
+    cases.push(("a long name", list().file(&long).end_of_list()));
+    let deep = ["d/"; 2000].concat();
+    cases.push(("a deep name", list().file(&format!("{deep}x")).end_of_list()));
+    check(&talks(cases), true);
+}
+
+#[test]
+fn entries_that_are_none() {
+    let mut cases = Vec::new();
+    for mode in [0, 0o170_644, 0o030_644, 0o050_644, 0o110_644, 0xffff_ffff, 0x8000_0000 | FILE, 0o7_100_644] {
+        cases.push(("mode", list().entry("x", mode, PLAIN).end_of_list()));
+    }
+    cases.push(("device not asked for", list().entry("x", 0o020_644, PLAIN).end_of_list()));
+    cases.push(("fifo not asked for", list().entry("x", 0o010_644, PLAIN).end_of_list()));
+    cases.push(("top as a file", Bytes::new().file(".").end_of_list()));
+    cases.push(("top as a link", Bytes::new().link(".", "../outside").end_of_list()));
+    cases.push(("error word", list().varint(0).varint(-1)));
+    cases.push(("no list", Bytes::new().end_of_list()));
+    cases.push(("flags", list().varint(-1).raw(&[0xff; 100])));
+    check(&talks(cases), true);
+}
+
+#[test]
+fn entries_below_links_and_files() {
+    let ask = |bytes: Bytes, index| bytes.item(index, TRANSFER).sums(0, 0, 0, 0).int(4).raw(b"evil").int(0).raw(&[0; 16]);
+    let below = |bytes: Bytes| ask(bytes.end_of_list(), 2);
+    check(
+        &talks(vec![
+            ("below a link of the list", below(list().link("l", "../outside").file("l/x"))),
+            ("below a link and dir of the list", below(list().link("l", "../outside").dir("l").file("l/x"))),
+            ("below a dir and link of the list", below(list().dir("l").link("l", "../outside").file("l/x"))),
+            ("below a link at the destination", below(list().file("away/x").file("b"))),
+            ("below a link at the destination, as dir", below(list().dir("away").file("away/x"))),
+            ("below a file of the list", below(list().file("f").file("f/x"))),
+            ("dir below a link of the list", list().link("l", "../outside").dir("l/x").end_of_list()),
+            ("link below a link of the list", list().link("l", "../outside").link("l/x", "y").end_of_list()),
+            ("the same dir twice", list().dir("d").dir("d").end_of_list()),
+            ("the same file twice", list().file("f").file("f").end_of_list()),
+            ("the top twice", list().dir(".").end_of_list()),
+        ]),
+        true,
+    );
+}
+
+#[test]
+fn indexes_out_of_range() {
+    let two = || list().file("b").file("c").end_of_list();
+    let mut cases = Vec::new();
+    for index in [3, 4, 1000, i32::MAX, -2, -3, -4, -5, -100, -101, -102, -103, i32::MIN + 1] {
+        cases.push(("item", two().item(index, TRANSFER | IS_NEW)));
+        cases.push(("note", two().item(index, IS_NEW)));
+        cases.push(("note without flags", two().item(index, 0)));
+    }
+    cases.push(("a dir's data", two().item(0, TRANSFER)));
+    cases.push(("a link's data", list().link("l", "x").end_of_list().item(1, TRANSFER)));
+    let done = |times: usize| two().raw(&vec![0; times]);
+    cases.push(("data in the last phase", done(2).item(1, TRANSFER)));
+    cases.push(("data after the end", done(3).item(1, TRANSFER)));
+    cases.push(("too many phases", done(40)));
+    cases.push(("long name of another basis", two().item(1, TRANSFER | NAME_FOLLOWS).raw(&[0xff; 40])));
+    cases.push(("unknown basis", two().item(1, TRANSFER | BASIS_FOLLOWS).byte(0x55)));
+    cases.push(("basis dir that is none", two().item(1, TRANSFER | BASIS_FOLLOWS).byte(3)));
+    check(&talks(cases), true);
+}
+
+#[test]
+fn a_file_that_was_not_asked_for() {
+    // `a` at the destination has the size and time that are listed: it is not asked for
+    let odd = Odd { size: 2100, ..PLAIN };
+    let up_to_date = list().entry("a", FILE, odd).end_of_list();
+    let data = |bytes: Bytes| bytes.sums(0, 0, 0, 0).int(4).raw(b"evil").int(0).raw(&[0; 16]);
+    check(
+        &talks(vec![
+            ("sent all the same", data(up_to_date.clone().item(1, TRANSFER))),
+            ("sent twice", data(data(list().file("b").end_of_list().item(1, TRANSFER)).item(1, TRANSFER))),
+        ]),
+        true,
+    );
+}
+
+#[test]
+fn sums_and_tokens_beyond_belief() {
+    let one = || list().entry("a", FILE, PLAIN).end_of_list().item(1, TRANSFER);
+    let mut cases = Vec::new();
+    for count in [-1, i32::MIN, i32::MAX] {
+        cases.push(("sum count", one().sums(count, 700, 2, 0)));
+    }
+    for len in [-1, 0, (1 << 17) + 1, i32::MAX, i32::MIN] {
+        cases.push(("block length", one().sums(3, len, 2, 0)));
+    }
+    for len in [-1, 17, 64, 255, 256, i32::MAX] {
+        cases.push(("sum length", one().sums(3, 700, len, 0)));
+    }
+    for remainder in [-1, 701, i32::MAX] {
+        cases.push(("remainder", one().sums(3, 700, 2, remainder)));
+    }
+    for block in [4, 1000, i32::MAX, i32::MIN] {
+        cases.push(("block", one().sums(3, 700, 2, 0).int(-block)));
+    }
+    cases.push(("block of an empty basis", one().sums(0, 0, 0, 0).int(-1)));
+    cases.push(("block behind the basis's end", one().sums(1000, 700, 2, 0).int(-900).int(0).raw(&[0; 16])));
+    let no_basis = || list().file("b").end_of_list().item(1, TRANSFER);
+    cases.push(("block without a basis", no_basis().sums(3, 700, 2, 0).int(-1).int(0).raw(&[0; 16])));
+    for len in [32 * 1024 + 1, 1 << 20, i32::MAX] {
+        cases.push(("literal length", one().sums(3, 700, 2, 0).int(len).raw(&[b'x'; 5000])));
+    }
+    let flood = Bytes::new().int(-1).0.repeat(20_000);
+    cases.push(("flood of blocks", one().sums(3, 700, 2, 0).raw(&flood)));
+    let flood = Bytes::new().int(1).byte(b'x').0.repeat(20_000);
+    cases.push(("flood of literals", one().sums(3, 700, 2, 0).raw(&flood)));
+    cases.push(("wrong sum", one().sums(0, 0, 0, 0).int(4).raw(b"evil").int(0).raw(&[1; 16])));
+    check(&talks(cases), true);
+}
+
+#[test]
+fn segments_out_of_order() {
+    let top = || list().dir("d").file("f").end_of_list();
+    let dir = |bytes: Bytes, dir: i32| bytes.index(-101 - dir);
+    let good = || dir(top(), 1).file("d/x").end_of_list();
+    let mut cases = Vec::new();
+    for number in [2, 3, 100, 1 << 30, -1] {
+        cases.push(("a dir that is unknown", dir(top(), number).file("d/x").end_of_list()));
+    }
+    cases.push(("a dir twice", dir(good(), 1).file("d/y").end_of_list()));
+    cases.push(("the top twice", dir(top(), 0).file("g").end_of_list()));
+    cases.push(("an entry of another dir", dir(top(), 1).file("e/x").end_of_list()));
+    cases.push(("an entry of no dir", dir(top(), 1).file("x").end_of_list()));
+    cases.push(("an entry further below", dir(top(), 1).file("d/e/x").end_of_list()));
+    cases.push(("the dir itself", dir(top(), 1).dir("d").end_of_list()));
+    cases.push(("lists after their end", dir(top().index(-2), 1).file("d/x").end_of_list()));
+    cases.push(("the end twice", top().index(-2).index(-2)));
+    cases.push(("a double dir's contents", {
+        let doubled = list().dir("d").dir("d").end_of_list();
+        dir(doubled, 2).file("d/x").end_of_list()
+    }));
+    cases.push(("a dir that is a file too", {
+        let doubled = list().file("d").dir("d").end_of_list();
+        dir(doubled, 1).file("d/x").end_of_list()
+    }));
+    cases.push(("an item of a list not there", good().item(9, TRANSFER)));
+    cases.push(("a gap's item", good().item(4, IS_NEW)));
+    cases.push(("index 0", good().item(0, IS_NEW)));
+    check(&incremental(cases), true);
+}
+
+#[test]
+fn messages_of_the_wrong_side() {
+    let mut all = Vec::new();
+    for seat in RECEIVERS {
+        let start = || seat.greeting(false).raw(&list().file("b").end_of_list().framed().0);
+        for index in [-1, 0, 1, 2, 1000, i32::MAX, i32::MIN] {
+            let payload = index.to_le_bytes();
+            for (name, tag) in [("no-send", 102), ("success", 100), ("redo", 9)] {
+                all.push(Talk::new(format!("{name} of {index}"), seat, start().message(DATA + tag, &payload)));
+            }
+        }
+        all.push(Talk::new("deleted nothing", seat, start().message(DATA + 101, b"")));
+        all.push(Talk::new("deleted above", seat, start().message(DATA + 101, b"../../x\0")));
+        all.push(Talk::new("error status", seat, start().message(DATA + 86, &23_i32.to_le_bytes())));
+        all.push(Talk::new("error status of 256", seat, start().message(DATA + 86, &256_i32.to_le_bytes())));
+        all.push(Talk::new("error status of -1", seat, start().message(DATA + 86, &(-1_i32).to_le_bytes())));
+        all.push(Talk::new("error status 0", seat, start().message(DATA + 86, &0_i32.to_le_bytes())));
+    }
+    check(&all, true);
+}
