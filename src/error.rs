@@ -95,6 +95,15 @@ impl Error {
         Self { code, message: message.into(), at: Location::caller(), role: None }
     }
 
+    /// Memory that a peer's length asks for is more than may be had: the line ends with the place in our source.
+    #[track_caller]
+    pub fn memory(line: impl Into<Vec<u8>>) -> Self {
+        let at = Location::caller();
+        let mut line = line.into();
+        line.extend_from_slice(format!(" (file={}, line={})", at.file(), at.line()).as_bytes());
+        Self::new(ExitCode::MALLOC, line)
+    }
+
     /// The same, found by this role, unless one is named already.
     pub fn by(self, role: &'static str) -> Self {
         Self { role: self.role.or(Some(role)), ..self }

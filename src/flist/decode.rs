@@ -436,9 +436,8 @@ fn is_plain(name: &[u8]) -> bool {
 
 #[track_caller]
 fn overflow(mut line: Vec<u8>, who: &str) -> Error {
-    let place = format!(" (file={}, line={})", file!(), std::panic::Location::caller().line());
-    line.extend(bytes!["[", who, "] buffer overflow: recv_file_entry", place]);
-    Error::new(ExitCode::MALLOC, line)
+    line.extend(bytes!["[", who, "] buffer overflow: recv_file_entry"]);
+    Error::memory(line)
 }
 
 /// C: io.h read_varint30

@@ -6,7 +6,7 @@
 use super::{Protocol, Side};
 use crate::{
     bytes,
-    error::{Error, ExitCode, Result},
+    error::{Error, Result},
     options::{Delete, Options},
     wire::{Reader, Writer},
 };
@@ -47,7 +47,7 @@ pub fn receive(reader: &mut Reader) -> Result<Vec<Vec<u8>>> {
             Some(left) if len < MAX_RULE => left,
             _ => {
                 let message = bytes!["[", reader.role(), "] buffer overflow: recv_rules"];
-                return Err(Error::new(ExitCode::MALLOC, message));
+                return Err(Error::memory(message));
             }
         };
         let mut rule = vec![0; len as usize];
@@ -59,7 +59,7 @@ pub fn receive(reader: &mut Reader) -> Result<Vec<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::Algorithm;
+    use crate::{error::ExitCode, hash::Algorithm};
 
     #[test]
     fn there_and_back() {

@@ -110,7 +110,11 @@ pub fn negotiate(
     let theirs = if lists {
         writer.vstring(&ours.text)?;
         writer.flush()?;
-        reader.vstring(MAX_LIST)?
+        let mut list = reader.vstring(MAX_LIST)?;
+        if let Some(end) = memchr::memchr(0, &list) {
+            list.truncate(end);
+        }
+        list
     } else if version >= 30 {
         b"md5".to_vec()
     } else {

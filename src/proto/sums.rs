@@ -95,7 +95,7 @@ impl Sums {
         let size = u64::from(head.count) * (4 + u64::from(head.sum_len));
         if size > max_alloc {
             let what = format!("] exceeded --max-alloc={max_alloc} setting");
-            return Err(Error::new(ExitCode::MALLOC, bytes!["[", reader.role(), what]));
+            return Err(Error::memory(bytes!["[", reader.role(), what]));
         }
         // More room is taken only as sums arrive: a peer's count alone costs nothing.
         let expected = usize::try_from(head.count).unwrap_or(usize::MAX).min(1 << 16);

@@ -185,7 +185,9 @@ impl Header {
                 _ => return None,
             },
             Tag::Noop => Message::Noop,
-            Tag::ErrorExit => Message::ErrorExit((!payload.is_empty()).then(|| number() as u8)),
+            Tag::ErrorExit => {
+                Message::ErrorExit((!payload.is_empty()).then(|| u8::try_from(number()).unwrap_or(u8::MAX)))
+            }
             Tag::Success => {
                 let long = |at: usize| payload.get(at..)?.first_chunk().map(|raw| u64::from_le_bytes(*raw));
                 Message::Success { index: number(), inode: long(4).zip(long(12)) }

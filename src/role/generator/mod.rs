@@ -26,7 +26,7 @@ use crate::{
     error::{Error, ExitCode, Result},
     flist::{Entry, FileList, Segment},
     fs::{Follow, Root},
-    log::{Log, LogCode},
+    log::{Log, LogCode, Speaker},
     meta::Names,
     options::{Debug, Info},
     proto::ndx::{Index, Indexes},
@@ -283,6 +283,7 @@ impl<'a> Generator<'a> {
 
     /// Notes that a requested file is no longer under way. C: io.c got_flist_entry_status
     fn settled(&mut self, index: i32) -> Result<&mut Progress> {
+        self.list.segment_for_peer(index, "got_flist_entry_status", Speaker::Generator)?;
         let (at, _) = self.locate(index)?;
         let progress = self.progress.get_mut(at).ok_or_else(|| bad_index(index))?;
         progress.under_way = progress.under_way.saturating_sub(1);

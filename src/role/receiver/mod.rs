@@ -19,7 +19,7 @@ use crate::{
     meta::Names,
     options::{Debug, Info},
     proto::{
-        item::{Flags, Item},
+        item::{Basis, Flags, Item},
         ndx::{Index, Indexes},
         stats::{DeleteStats, FinalStats},
         token::TokenReader,
@@ -250,6 +250,11 @@ impl Work<'_> {
         if !entry.is_file() {
             let line = bytes!["received request to transfer non-regular file: ", index, " [receiver]"];
             return Err(Error::new(ExitCode::PROTOCOL, line));
+        }
+        if let Basis::AltDest(dir) = item.basis
+            && usize::from(dir) >= self.transfer.options.alt_dests.len()
+        {
+            return Err(Error::new(ExitCode::PROTOCOL, bytes!["invalid basis_dir index: ", dir, "."]));
         }
         if phase == 2 {
             return Err(Error::new(ExitCode::PROTOCOL, "got transfer request in phase 2 [receiver]"));

@@ -60,6 +60,11 @@ impl List {
     }
 
     /// Entries in play.
+    /// The index of the last entry sent so far; -1 when all are done.
+    pub fn last_index(&self) -> i32 {
+        self.segments.last().map_or(-1, |last| last.end_index() - 1)
+    }
+
     pub fn total(&self) -> usize {
         self.segments.total()
     }

@@ -158,7 +158,8 @@ impl<'a> Sender<'a> {
                     }
                 }
                 other => {
-                    let line = bytes!["Invalid file index: ", other.number(), " (-1 - ", list.total(), ") [sender]"];
+                    let line =
+                        bytes!["Invalid file index: ", other.number(), " (-1 - ", list.last_index(), ") [sender]"];
                     return Err(Error::new(ExitCode::PROTOCOL, line));
                 }
             }
