@@ -56,6 +56,7 @@ impl Seat {
 
 /// What the peer does when it has said its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(dead_code)]
 pub enum After {
     /// Closes, and reads what still comes.
     Close,
