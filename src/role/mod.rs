@@ -169,8 +169,8 @@ pub enum Feedback {
     PhaseDone,
     /// The whole-file sum of this file disagreed.
     Redo(i32),
-    /// This file is in place.
-    Finished(i32),
+    /// These files are in place.
+    Finished(Vec<i32>),
     /// This file will not come, or could not be put in place.
     Declined(i32),
     /// The sender had an error of these kinds (`flist::io_error`).

@@ -271,7 +271,12 @@ impl<'a> Generator<'a> {
                 self.settled(index)?.to_redo += 1;
                 self.redo.push_back(index);
             }
-            Feedback::Finished(index) | Feedback::Declined(index) => {
+            Feedback::Finished(indexes) => {
+                for index in indexes {
+                    self.settled(index)?;
+                }
+            }
+            Feedback::Declined(index) => {
                 self.settled(index)?;
             }
             Feedback::IoError(kinds) => self.io_error |= kinds,

@@ -22,7 +22,7 @@ use crate::{
         sums::SumHead,
         token::{Token, TokenReader},
     },
-    role::{About, Feedback, Transfer, check_interrupt, tally::Tally},
+    role::{About, Transfer, check_interrupt, tally::Tally},
     sys::{self, signal, stat::stat_fd},
     transport::pair::Taker,
     wire::Reader,
@@ -93,7 +93,10 @@ impl Work<'_> {
         let (in_place, partial) = (self.transfer.options.inplace, self.transfer.options.partial);
         let ended = if in_place { self.in_place(incoming)? } else { self.beside(incoming)? };
         match ended {
-            Ended::InPlace => self.tell_generator(Feedback::Finished(index)),
+            Ended::InPlace => {
+                self.finished.push(index);
+                Ok(())
+            }
             Ended::Declined => self.decline(index),
             Ended::Unverified => {
                 let kept = if in_place || partial { "retained" } else { "discarded" };

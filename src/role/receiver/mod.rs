@@ -6,6 +6,7 @@ mod data;
 
 use std::{
     collections::HashSet,
+    mem,
     sync::{Arc, mpsc},
 };
 
@@ -50,6 +51,12 @@ pub struct Receiver<'a> {
     pub taker: Option<Taker>,
 }
 
+/// As many files are in place before the generator hears of them, unless there is time or a long file to come: being
+/// told of each would wake it each time.
+const BATCH: usize = 128;
+/// A file this long comes after word of those before it.
+const LONG: u64 = 1 << 20;
+
 /// A receiver at work.
 struct Work<'a> {
     transfer: &'a Transfer,
@@ -69,6 +76,8 @@ struct Work<'a> {
     tally: Tally,
     /// Failed their sum once and were asked for again.
     redoing: HashSet<i32>,
+    /// In place, and the generator does not know yet.
+    finished: Vec<i32>,
 }
 
 impl Receiver<'_> {
@@ -101,6 +110,7 @@ impl Receiver<'_> {
             buffer: WriteBuffer::default(),
             tally,
             redoing: HashSet::new(),
+            finished: Vec::new(),
         };
         initial.into_iter().for_each(|segment| work.list.push(segment));
         work.files()?;
@@ -116,9 +126,28 @@ impl Work<'_> {
         }
     }
 
+    /// Tells in the order in which things came to be.
+    fn tell_generator(&mut self, news: Feedback) -> Result<()> {
+        self.tell_finished()?;
+        self.send_generator(news)
+    }
+
     /// A generator that is gone has failed: its error is the one to tell.
-    fn tell_generator(&self, news: Feedback) -> Result<()> {
+    fn send_generator(&self, news: Feedback) -> Result<()> {
         self.generator.send(news).map_err(|_| Error::silent(ExitCode::STREAM_IO))
+    }
+
+    fn tell_finished(&mut self) -> Result<()> {
+        if self.finished.is_empty() {
+            return Ok(());
+        }
+        let finished = mem::take(&mut self.finished);
+        self.send_generator(Feedback::Finished(finished))
+    }
+
+    /// Whether the generator should hear what is in place before we read on.
+    fn owes_news(&mut self) -> Result<bool> {
+        Ok(!self.finished.is_empty() && (self.finished.len() >= BATCH || !self.reader.ready()?))
     }
 
     fn files(&mut self) -> Result<()> {
@@ -178,6 +207,9 @@ impl Work<'_> {
         let version = self.transfer.protocol.version;
         let incremental = self.transfer.protocol.compat.inc_recurse;
         loop {
+            if self.owes_news()? {
+                self.tell_finished()?;
+            }
             match self.incoming.read(self.reader)? {
                 Index::Done => return Ok(None),
                 Index::Entry(index) => {
@@ -268,10 +300,13 @@ impl Work<'_> {
             self.transfer.tell(self.log, entry, &about);
             return Ok(());
         }
+        if entry.size() > LONG {
+            self.tell_finished()?;
+        }
         self.file(index, entry, &path, about)
     }
 
-    fn decline(&self, index: i32) -> Result<()> {
+    fn decline(&mut self, index: i32) -> Result<()> {
         self.tell_generator(Feedback::Declined(index))
     }
 
