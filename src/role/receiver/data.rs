@@ -19,6 +19,7 @@ use crate::{
     meta::Wanted,
     options::{Debug, Info},
     proto::{
+        item::Flags,
         sums::SumHead,
         token::{Token, TokenReader},
     },
@@ -82,7 +83,10 @@ enum Streamed {
 impl Work<'_> {
     /// Receives one file. C: the second half of the loop in receiver.c recv_files
     pub(super) fn file(&mut self, index: i32, entry: Entry<'_>, path: &[u8], about: About<'_>) -> Result<()> {
-        let Some((basis, existing)) = self.open_basis(path)? else {
+        // Where the generator found nothing there is nothing to open.
+        let is_new = Flags(about.bits).has(Flags::IS_NEW) && !Flags(about.bits).has(Flags::BASIS_TYPE_FOLLOWS);
+        let known = if is_new { Some((None, None)) } else { self.open_basis(path)? };
+        let Some((basis, existing)) = known else {
             self.discard()?;
             return self.decline(index);
         };
