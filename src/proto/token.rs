@@ -6,7 +6,8 @@
 //!
 //! Between two ends in one process there is one more token, the least of all ints, which no block can have: the
 //! contents are all of a file that was handed over open beside the stream. Its length follows, and that is all: neither
-//! end nor sum, for nothing was on the way where it could be damaged.
+//! end nor sum, for nothing was on the way where it could be damaged. If the length has its highest bit set, the contents
+//! themselves stand behind it instead.
 
 use crate::{
     bytes,
@@ -19,7 +20,9 @@ pub const MAX_RUN: usize = 32 * 1024;
 /// How many runs are written at once.
 const BATCH: usize = 16;
 const HANDED_OVER: i32 = i32::MIN;
-/// Bytes that saying so takes.
+/// In the length: the contents follow.
+const FOLLOWS: u64 = 1 << 63;
+/// Bytes that saying so takes, contents not counted.
 pub const HANDED_OVER_LEN: u64 = 12;
 
 /// A piece of a file's contents.
@@ -33,6 +36,8 @@ pub enum Token<'a> {
     End,
     /// Everything is in the file that was handed over, from its beginning, this many bytes; nothing follows.
     HandedOver(u64),
+    /// Everything follows as it is, this many bytes, to be read from the stream; there is no end.
+    Whole(u64),
 }
 
 /// Reads the tokens of one file after another.
@@ -56,7 +61,7 @@ impl TokenReader {
                 0 => return Ok(Token::End),
                 HANDED_OVER if self.local => {
                     let len = u64::from_le_bytes(reader.array()?);
-                    return Ok(Token::HandedOver(len));
+                    return Ok(if len & FOLLOWS == 0 { Token::HandedOver(len) } else { Token::Whole(len & !FOLLOWS) });
                 }
                 HANDED_OVER => {
                     let message = bytes!["Invalid block reference [", reader.role(), "]"];
@@ -104,6 +109,13 @@ pub fn write_end(writer: &mut Writer) -> Result<()> {
 pub fn write_handed_over(writer: &mut Writer, len: u64) -> Result<()> {
     writer.int(HANDED_OVER)?;
     writer.bytes(&len.to_le_bytes())
+}
+
+/// A file's whole contents, for an end in this process.
+pub fn write_whole(writer: &mut Writer, contents: &[u8]) -> Result<()> {
+    writer.int(HANDED_OVER)?;
+    writer.bytes(&(contents.len() as u64 | FOLLOWS).to_le_bytes())?;
+    writer.bytes(contents)
 }
 
 #[cfg(test)]
@@ -167,5 +179,15 @@ mod tests {
         assert_eq!(TokenReader::new(true).next(&mut Reader::over(bytes.clone())).unwrap(), Token::HandedOver(1 << 40));
         let error = TokenReader::new(false).next(&mut Reader::over(bytes)).unwrap_err();
         assert_eq!(error.code, ExitCode::PROTOCOL);
+    }
+
+    #[test]
+    fn whole_contents_follow_their_length_only_within_a_process() {
+        let bytes = Writer::written(|writer| write_whole(writer, b"abc").unwrap());
+        assert_eq!(bytes.len() as u64, HANDED_OVER_LEN + 3);
+        let mut reader = Reader::over(bytes.clone());
+        assert_eq!(TokenReader::new(true).next(&mut reader).unwrap(), Token::Whole(3));
+        assert_eq!(reader.take(9).unwrap(), b"abc");
+        assert!(TokenReader::new(false).next(&mut Reader::over(bytes)).is_err());
     }
 }

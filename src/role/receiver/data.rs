@@ -78,6 +78,8 @@ enum Streamed {
     Compared(bool),
     /// Everything is in a file that the sender handed over, this many bytes.
     HandedOver(u64),
+    /// This many bytes follow, and are all.
+    Whole(u64),
 }
 
 impl Work<'_> {
@@ -228,8 +230,10 @@ impl Work<'_> {
         let mut data = self.data_of(0);
         let head = data.head()?;
         let patch = Patch::<File, _>::new(&data.transfer.protocol, head, None, &mut nowhere, false).discarding();
-        if let Streamed::HandedOver(_) = data.stream(dest, b"", patch)? {
-            data.taker.and_then(Taker::take_next);
+        match data.stream(dest, b"", patch)? {
+            Streamed::Compared(_) => {}
+            Streamed::HandedOver(_) => drop(data.taker.and_then(Taker::take_next)),
+            Streamed::Whole(len) => data.reader.skip(len)?,
         }
         Ok(())
     }
@@ -291,6 +295,7 @@ impl Data<'_> {
         match self.stream(dest, incoming.path, patch)? {
             Streamed::Compared(same) => Ok(same),
             Streamed::HandedOver(len) => self.copy(dest, incoming.path, writer, len),
+            Streamed::Whole(len) => self.whole(dest, incoming.path, writer, len),
         }
     }
 
@@ -312,6 +317,7 @@ impl Data<'_> {
                 Token::Match(block) => patch.copy(block).map(drop),
                 Token::End => break,
                 Token::HandedOver(len) => return Ok(Streamed::HandedOver(len)),
+                Token::Whole(len) => return Ok(Streamed::Whole(len)),
             };
             applied.map_err(|error| refusal(dest, path, error))?;
         }
@@ -325,6 +331,19 @@ impl Data<'_> {
             dest.log.say(LogCode::Info, "got file_sum");
         }
         Ok(Streamed::Compared(*theirs == *patched.sum))
+    }
+
+    /// Takes the contents off the stream as they are.
+    fn whole(&mut self, dest: Dest<'_>, path: &[u8], writer: &mut Writer<'_>, len: u64) -> Result<bool> {
+        self.got_literal = true;
+        let mut left = len;
+        while left > 0 {
+            let data = self.reader.take(usize::try_from(left).unwrap_or(usize::MAX))?;
+            writer.write(data).map_err(|error| dest.write_failed(path, &error))?;
+            left -= data.len() as u64;
+        }
+        self.tally.stats.literal += len;
+        Ok(true)
     }
 
     /// Copies from the open file that the sender handed over; whether all of it could be read.

@@ -43,6 +43,8 @@ pub struct Sender<'a> {
     searcher: Searcher,
     /// Bytes of files that were handed over rather than sent.
     handed_over: u64,
+    /// Room for a small file's contents.
+    small: Vec<u8>,
 }
 
 /// A request as it came.
@@ -75,6 +77,7 @@ impl<'a> Sender<'a> {
             errors: 0,
             searcher: Searcher::default(),
             handed_over: 0,
+            small: Vec::new(),
         }
     }
 

@@ -14,13 +14,15 @@ use crate::{
     options::{Append, Debug},
     proto::{item::Basis, sums::Sums, token},
     role::{check_interrupt, tally::Tally},
-    sys::stat::stat_fd,
+    sys::{file, stat::stat_fd},
     transport::pair::SourceFile,
     wire::Writer,
 };
 
 /// How much data the reference puts into a frame, more or less.
 const FRAME: u64 = 33_000;
+/// In a local copy a file up to this size goes by its contents rather than open.
+const INLINE: u64 = 32 * 1024;
 
 /// A source file, open.
 pub(super) struct Opened {
@@ -159,7 +161,13 @@ impl Sender<'_> {
         // A line told afterwards may want the sum, or how many bytes went out.
         let measured = self.transfer.format.is_some() && !self.transfer.tells_before();
         let plain = sums.head.count == 0 && self.transfer.options.bwlimit == 0 && !watched && !measured;
-        let Some(giver) = self.giver.as_ref().filter(|_| plain && size > 0) else { return Ok(Some(opened)) };
+        if self.giver.is_none() || !plain || size == 0 {
+            return Ok(Some(opened));
+        }
+        if size <= INLINE {
+            return Ok(if self.send_whole(&opened.file, size)? { None } else { Some(opened) });
+        }
+        let Some(giver) = &self.giver else { return Ok(Some(opened)) };
         let mut source = SourceFile { file: OwnedFd::from(opened.file), range: 0..size, name: opened.full_name };
         while let Err(back) = giver.try_offer(source) {
             source = back;
@@ -174,15 +182,34 @@ impl Sender<'_> {
             }
         }
         token::write_handed_over(self.writer, size)?;
-        self.tally.stats.literal += size;
-        self.searcher.count_literal(size);
-        // The statistics tell what the wire would have carried: runs, end, sum, and a frame's header now and then.
-        let runs = size.div_ceil(token::MAX_RUN as u64);
+        // A frame's header now and then would have been on the wire too.
         let headers = |bytes: u64| bytes / FRAME * 4;
         let before = headers(self.handed_over);
         self.handed_over += size;
-        let tokens = size + 4 * runs + 4 + self.transfer.protocol.transfer_sum.len() as u64;
-        self.writer.account(tokens + headers(self.handed_over) - before - token::HANDED_OVER_LEN);
+        let headers = headers(self.handed_over) - before;
+        self.count_unsummed(size, size + headers);
         Ok(None)
+    }
+
+    /// Reads a small file here, so that the receiver, which has more to do, need not. False, with nothing sent, for one
+    /// that cannot be read or has shrunk: that is to be told in the usual way.
+    fn send_whole(&mut self, file: &File, size: u64) -> Result<bool> {
+        self.small.resize(size as usize, 0);
+        if !file::read(file, &mut self.small).is_ok_and(|read| read as u64 == size) {
+            return Ok(false);
+        }
+        token::write_whole(self.writer, &self.small)?;
+        self.count_unsummed(size, 0);
+        Ok(true)
+    }
+
+    /// Counts a file that goes without runs, end and sum: the statistics tell what the wire would have carried.
+    /// `absent`: bytes that the stream does not carry at all.
+    fn count_unsummed(&mut self, size: u64, absent: u64) {
+        self.tally.stats.literal += size;
+        self.searcher.count_literal(size);
+        let runs = size.div_ceil(token::MAX_RUN as u64);
+        let sum = self.transfer.protocol.transfer_sum.len() as u64;
+        self.writer.account((absent + 4 * runs + 4 + sum).saturating_sub(token::HANDED_OVER_LEN));
     }
 }
