@@ -16,6 +16,7 @@ use crate::{
     options::{
         Options,
         parse::{self, Wish},
+        target::Target,
     },
     server,
     session::finish,
@@ -44,8 +45,13 @@ fn fulfil(wish: Wish) -> u8 {
 /// Runs a transfer: everything is said by the side that runs it.
 fn run(options: &Options) -> u8 {
     let terminal = Arc::new(Terminal::new(Style::new(options)));
-    let code = if options.is_server() { server::run(options, terminal) } else { client::run(options, terminal) };
-    code.0
+    if options.is_server() {
+        return server::run(options, terminal).0;
+    }
+    match Target::of(options) {
+        Ok(target) => client::run(options, target, terminal).0,
+        Err(error) => fail(&error, options.eight_bit_output),
+    }
 }
 
 /// A server whose arguments come over the wire (`-s`).

@@ -33,9 +33,9 @@ struct Client<'a> {
 }
 
 /// Runs a client to its exit status; everything is said.
-pub fn run(options: &Options, terminal: Arc<dyn Sink>) -> ExitCode {
+pub fn run(options: &Options, target: Target, terminal: Arc<dyn Sink>) -> ExitCode {
     let log = Log::new(options.levels.clone(), Arc::clone(&terminal), Speaker::Client);
-    let outcome = prepare(options, terminal).and_then(|client| client.run());
+    let outcome = prepare(options, terminal).and_then(|client| client.run(target));
     outcome.unwrap_or_else(|error| {
         finish::tell(&log, &error);
         error.code
@@ -51,8 +51,8 @@ fn prepare(options: &Options, terminal: Arc<dyn Sink>) -> Result<Client<'_>> {
 }
 
 impl Client<'_> {
-    fn run(&self) -> Result<ExitCode> {
-        Ok(match Target::of(self.options)? {
+    fn run(&self, target: Target) -> Result<ExitCode> {
+        Ok(match target {
             Target::Local { sources, dest } => self.local(sources, dest)?,
             Target::Push { host, sources, dest } => {
                 let args = far_args(self.options, true, &[dest]);
