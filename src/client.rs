@@ -105,7 +105,7 @@ impl Client<'_> {
             };
             (ended, server)
         });
-        Ok(self.conclude(ended, server, Speaker::Sender))
+        Ok(self.conclude(ended, server))
     }
 
     fn remote(
@@ -144,19 +144,18 @@ impl Client<'_> {
             sources,
             secluded: args.secluded,
         });
-        let speaker = if sends { Speaker::Sender } else { Speaker::Generator };
-        let Some(child) = child else { return Ok(self.conclude(ended, ExitCode::OK, speaker)) };
-        Ok(self.after_child(ended, child, speaker))
+        let Some(child) = child else { return Ok(self.conclude(ended, ExitCode::OK)) };
+        Ok(self.after_child(ended, child))
     }
 
     /// Reaps the remote shell; where the connection was lost, its exit status says more than we know.
-    fn after_child(&self, mut ended: Ended, child: Child, speaker: Speaker) -> ExitCode {
+    fn after_child(&self, mut ended: Ended, child: Child) -> ExitCode {
         if ended.stats.is_some() {
             let code = match child.finish(&self.wake) {
                 shell::Ended::Stopped => ExitCode::SIGNAL,
                 end => end.code(),
             };
-            return self.conclude(ended, code, speaker);
+            return self.conclude(ended, code);
         }
         if signal::received().is_some() {
             ended.code = ExitCode::SIGNAL; // a terminal's Ctrl-C ends the shell too, perhaps before us
@@ -166,12 +165,12 @@ impl Client<'_> {
         } else {
             child.interrupt();
         }
-        self.conclude(ended, ExitCode::OK, speaker)
+        self.conclude(ended, ExitCode::OK)
     }
 
     /// The summary and the closing line of a run whose other end gave `far`.
-    fn conclude(&self, ended: Ended, far: ExitCode, speaker: Speaker) -> ExitCode {
-        let log = Log::new(self.options.levels.clone(), Arc::clone(&self.terminal), speaker);
+    fn conclude(&self, ended: Ended, far: ExitCode) -> ExitCode {
+        let log = Log::new(self.options.levels.clone(), Arc::clone(&self.terminal), ended.speaker);
         let Some(stats) = &ended.stats else {
             let code = ended.code.max(far);
             if let Some(error) = ended.unclosed {

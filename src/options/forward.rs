@@ -138,7 +138,9 @@ pub fn settle_local(options: &mut Options) {
 pub fn local_server(options: &Options, dest: &[u8]) -> Options {
     let mut server = options.clone();
     server.mode = Mode::ServerReceiver;
-    server.chmod = None; // the sender's business, and not to be done twice
+    // The sender's business, and not to be done twice.
+    server.chmod = None;
+    server.munge_links = false;
     server.client_info = client_info(options, true);
     server.base_dir = b".".to_vec();
     server.args = vec![std::os::unix::ffi::OsStringExt::from_vec(dest.to_vec())];

@@ -1,6 +1,6 @@
 //! What is said at the end of a run: the `--stats` block and the two closing lines.
 
-use crate::{bytes, log::LogCode, text::number::Style};
+use crate::{bytes, log::LogCode, sys::heap::Heap, text::number::Style};
 
 /// Entries by kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -144,6 +144,33 @@ fn closing(stats: &Stats, ending: &Ending) -> [Vec<u8>; 2] {
         bytes!["sent ", human(stats.sent), " bytes  received ", human(stats.received), " bytes  ", speed, " bytes/sec"],
         bytes!["total size is ", human(stats.total_size), "  speedup is ", speedup, note],
     ]
+}
+
+/// What `--info=stats3` tells of one role's memory. C: main.c show_malloc_stats
+pub fn heap_lines(pid: u32, server: bool, role: &str, heap: &Heap) -> Vec<(LogCode, Vec<u8>)> {
+    let server = if server { "server " } else { "" };
+    let mut lines = vec![
+        (LogCode::Client, Vec::new()),
+        (LogCode::Info, bytes!["rsync[", pid, "] (", server, role, ") heap statistics:"]),
+    ];
+    let counters = [
+        ("arena:", heap.arena, "bytes from sbrk"),
+        ("ordblks:", heap.free_chunks, "chunks not in use"),
+        ("smblks:", heap.free_fast_chunks, "free fastbin blocks"),
+        ("hblks:", heap.maps, "chunks from mmap"),
+        ("hblkhd:", heap.mapped, "bytes from mmap"),
+        ("allmem:", heap.arena + heap.mapped, "bytes from sbrk + mmap"),
+        ("usmblks:", 0, "always 0"),
+        ("fsmblks:", heap.fast_free, "bytes in freed fastbin blocks"),
+        ("uordblks:", heap.used, "bytes used"),
+        ("fordblks:", heap.free, "bytes free"),
+        ("keepcost:", heap.releasable, "bytes in releasable chunk"),
+    ];
+    lines.extend(
+        counters
+            .map(|(title, count, what)| (LogCode::Info, bytes![format_args!("  {title:<11}{count:>10}   ({what})")])),
+    );
+    lines
 }
 
 #[cfg(test)]

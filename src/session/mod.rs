@@ -12,11 +12,11 @@ use crate::{
     error::{Error, ExitCode, Result},
     flist::io_error,
     log::{Log, LogCode, Sink, Speaker},
-    options::Options,
+    options::{Info, Options},
     proto::{Side, handshake},
-    report::summary::Stats,
+    report::summary::{Stats, heap_lines},
     role::Transfer,
-    sys::poll::Wake,
+    sys::{heap::heap, poll::Wake},
     transport::pair::{Giver, Taker},
     wire::{Pulse, ReadHalf, Reader, WriteHalf, Writer},
 };
@@ -60,6 +60,8 @@ pub struct Ended {
     /// The counts of a run that came to its regular end.
     pub stats: Option<Stats>,
     pub protocol: u8,
+    /// Who says the closing line.
+    pub speaker: Speaker,
     /// The peer closed the connection before its time: the remote shell may know why.
     pub lost: bool,
     /// Why a client's session failed: what has not been said of it, and the closing line, are to be said once the far
@@ -104,26 +106,33 @@ pub fn run(start: Start<'_>) -> Ended {
             if server {
                 finish::tell_code(&log, &error);
             }
-            return Ended::failed(error, 0, server);
+            return Ended::failed(error, 0, speaker, server);
         }
     };
     let done = if link.start.side.sends { send::run(&mut link) } else { receive::run(&mut link) };
     let protocol = link.transfer.protocol.version;
     match done {
-        Ok(stats) => Ended { code: flaws(&link), stats: Some(stats), protocol, lost: false, unclosed: None },
+        Ok(stats) => Ended {
+            code: flaws(&link),
+            stats: Some(stats),
+            protocol,
+            speaker: link.log.speaker(),
+            lost: false,
+            unclosed: None,
+        },
         Err(error) => {
             let mut error = error.by(speaker.name());
             let told = finish::fail(&mut link, &mut error);
             let code = told.unwrap_or(error.code);
-            Ended::failed(Error { code, ..error }, protocol, server || told.is_some())
+            Ended::failed(Error { code, ..error }, protocol, speaker, server || told.is_some())
         }
     }
 }
 
 impl Ended {
-    fn failed(error: Error, protocol: u8, closed: bool) -> Self {
+    fn failed(error: Error, protocol: u8, speaker: Speaker, closed: bool) -> Self {
         let (code, lost) = (error.code, lost(&error));
-        Self { code, stats: None, protocol, lost, unclosed: (!closed).then_some(error) }
+        Self { code, stats: None, protocol, speaker, lost, unclosed: (!closed).then_some(error) }
     }
 }
 
@@ -151,7 +160,7 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     let mut reader = Reader::new(read, pulse.clone(), role);
     let mut writer = Writer::new(throttled(write, options), pulse, role);
     if let Some(args) = secluded {
-        crate::proto::args::send(&mut writer, args.into_iter().skip(1))?;
+        crate::proto::args::send(&mut writer, args)?;
     }
     let voice = side.server.then(|| PeerSink::new(writer.outbox(), options, Arc::clone(&terminal)));
     let log = match &voice {
@@ -184,6 +193,16 @@ fn throttled(write: Box<dyn WriteHalf>, options: &Options) -> Box<dyn WriteHalf>
     match options.bwlimit {
         0 => write,
         limit => Box::new(crate::wire::throttle::Throttle::new(write, limit)),
+    }
+}
+
+/// What a role says of its memory at its end (`--info=stats3`).
+fn tell_heap(log: &Log, server: bool) {
+    if log.info(Info::Stats) < 3 {
+        return;
+    }
+    for (code, line) in heap_lines(std::process::id(), server, log.speaker().name(), &heap()) {
+        log.say(code, line);
     }
 }
 

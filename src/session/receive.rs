@@ -57,6 +57,7 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
     }
     let target = enter(link, &beginning)?;
     let stats = transfer(link, beginning, target)?;
+    link.log = link.log.speaking_as(Speaker::Generator);
     goodbye(link)?;
     Ok(stats)
 }
@@ -196,6 +197,9 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result
     match (received, generated) {
         (Ok(stats), Ok(io_error)) => {
             link.heard.add_io_error(io_error);
+            for role in [Speaker::Receiver, Speaker::Generator] {
+                super::tell_heap(&link.log.speaking_as(role), link.start.side.server);
+            }
             Ok(stats)
         }
         (Err(first), Ok(_)) | (Ok(_), Err(first)) => Err(settle(link, first)),

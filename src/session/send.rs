@@ -38,6 +38,7 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
     link.heard.add_io_error(list.io_error() | errors);
     link.writer.flush()?;
     (stats.sent, stats.received) = (link.writer.total(), link.reader.total());
+    super::tell_heap(&link.log, side.server);
     if side.server {
         let last = FinalStats {
             read: stats.received,
@@ -91,7 +92,7 @@ impl ListProgress {
 
     /// Tells every hundredth name.
     pub fn count(&self, names: usize) {
-        if let Some(log) = self.log.as_ref().filter(|_| self.counts && names > 0 && names.is_multiple_of(100)) {
+        if let Some(log) = self.log.as_ref().filter(|_| self.counts && names.is_multiple_of(100)) {
             log.progress(Progress::ListCount, &bytes![" ", names, " files...\r"]);
         }
     }

@@ -8,6 +8,7 @@ pub mod channel;
 pub mod clock;
 pub mod extent;
 pub mod file;
+pub mod heap;
 pub mod locale;
 pub mod pipe;
 

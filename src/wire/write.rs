@@ -163,9 +163,9 @@ impl Writer {
         self.handshake = false;
     }
 
-    /// Counts bytes that went another way but belong to this direction.
-    pub fn account(&mut self, bytes: u64) {
-        self.total += bytes;
+    /// Counts bytes that went another way but belong to this direction, less those that do not.
+    pub fn account(&mut self, bytes: i64) {
+        self.total = self.total.saturating_add_signed(bytes);
     }
 
     fn empty_len(&self) -> usize {

@@ -9,16 +9,15 @@ const FLEETING: &[&str] = &[
     "] expand file_list pointer array to ",
 ];
 
-/// Replaces the names of the runs' own directories, byte counts, speeds and source positions. Lines are sorted unless
+/// Replaces the `names` that are each run's own, byte counts, speeds and source positions. Lines are sorted unless
 /// their order counts.
-pub fn blur(text: &[u8], site: &Path, ordered: bool) -> Vec<String> {
+pub fn blur(text: &[u8], names: &[(&Path, &str)], ordered: bool) -> Vec<String> {
     let text = String::from_utf8_lossy(text);
-    let site = format!("{}/", site.display());
     let mut lines: Vec<String> = text
         .split_inclusive('\n')
         .filter(|line| !FLEETING.iter().any(|fleeting| line.contains(fleeting)))
         .map(|line| {
-            let line = without_site(line, &site);
+            let line = names.iter().fold(line.to_string(), |line, (path, name)| renamed(&line, path, name));
             let line = without_traffic(&line);
             let line = without_list_times(&line);
             let line = without_progress_clock(&line);
@@ -32,13 +31,14 @@ pub fn blur(text: &[u8], site: &Path, ordered: bool) -> Vec<String> {
     lines
 }
 
-/// `SITE/r00/` and `SITE/o00/` are the same place.
-fn without_site(line: &str, site: &str) -> String {
-    let mut parts = line.split(site);
+/// A path under another name; `SITE/r00` and `SITE/o00` are the same place.
+fn renamed(line: &str, path: &Path, name: &str) -> String {
+    let path = path.display().to_string();
+    let mut parts = line.split(&path);
     let mut out = parts.next().unwrap_or_default().to_string();
     for part in parts {
-        let run = part.len() > 3 && part.is_char_boundary(3) && part.as_bytes().get(3) == Some(&b'/');
-        out.push_str("@/");
+        let run = matches!(part.as_bytes(), [b'/', b'r' | b'o', b'0'..=b'9', b'0'..=b'9', ..]);
+        out.push_str(name);
         out.push_str(if run { &part[4..] } else { part });
     }
     out

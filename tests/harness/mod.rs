@@ -271,7 +271,7 @@ pub fn check(case: &Case, way: Way, all_ends: &[Ends]) -> Option<Vec<String>> {
             run
         });
         let ours = site.run(&format!("o{number:02}"), way, ends);
-        for difference in compare(case, site.dir.path(), &reference, &ours) {
+        for difference in compare(&site, (plain, &reference), (ends, &ours)) {
             differences.push(format!("{} · {way:?} · {ends:?}\n{difference}", case.name));
         }
     }
@@ -292,7 +292,8 @@ pub fn check_all(cases: &[Case], groups: &[(&[Way], &[Ends])]) {
 }
 
 /// What differs between two runs of a case, as text.
-fn compare(case: &Case, site: &Path, reference: &Run, ours: &Run) -> Vec<String> {
+fn compare(site: &Site, (plain, reference): (Ends, &Run), (ends, ours): (Ends, &Run)) -> Vec<String> {
+    let case = &site.case;
     let mut differences = Vec::new();
     if reference.outcome.status != ours.outcome.status {
         differences.push(format!(
@@ -302,12 +303,16 @@ fn compare(case: &Case, site: &Path, reference: &Run, ours: &Run) -> Vec<String>
             indent(&ours.outcome.stderr)
         ));
     }
-    let blur = |text: &[u8]| blur::blur(text, site, case.ordered);
+    // `--debug=cmd` shows how the server is started.
+    let blur = |text: &[u8], ends: Ends| {
+        let server = ends.server.path();
+        blur::blur(text, &[(server.as_path(), "SERVER"), (site.dir.path(), "@")], case.ordered)
+    };
     for (stream, theirs, mine) in [
         ("stdout", &reference.outcome.stdout, &ours.outcome.stdout),
         ("stderr", &reference.outcome.stderr, &ours.outcome.stderr),
     ] {
-        if let Some(text) = blur::line_difference(&blur(theirs), &blur(mine)) {
+        if let Some(text) = blur::line_difference(&blur(theirs, plain), &blur(mine, ends)) {
             differences.push(format!("  {stream}:\n{text}"));
         }
     }

@@ -308,8 +308,11 @@ impl Data<'_> {
     ) -> Result<Streamed> {
         loop {
             check_interrupt()?;
-            self.tally.show(patch.position(), self.size);
-            let applied = match self.tokens.next(self.reader)? {
+            let token = self.tokens.next(self.reader)?;
+            if !matches!(token, Token::End) {
+                self.tally.show(patch.position(), self.size);
+            }
+            let applied = match token {
                 Token::Literal(data) => {
                     self.got_literal = true;
                     patch.literal(data)

@@ -157,7 +157,7 @@ impl List {
         loop {
             let more = self.walker.step(&mut segment)?;
             self.encoder.entries(writer, &segment, sent)?;
-            (sent + 1..=segment.len()).for_each(&count);
+            (sent..segment.len()).for_each(&count); // told before it is added
             sent = segment.len();
             if !more {
                 return self.walker.finish(segment);

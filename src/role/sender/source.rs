@@ -50,12 +50,23 @@ struct Outgoing<'t> {
     offset: u64,
     size: u64,
     bytes: u64,
+    /// Where a literal got, to be shown unless a match follows at once: both are one step.
+    unshown: Option<u64>,
+}
+
+impl Outgoing<'_> {
+    fn show(&mut self) {
+        if let Some(offset) = self.unshown.take() {
+            self.tally.show(offset, self.size);
+        }
+    }
 }
 
 impl Tokens for Outgoing<'_> {
     fn literal(&mut self, data: &[u8]) -> Result<()> {
         check_interrupt()?;
-        self.tally.show(self.offset + data.len().min(token::MAX_RUN) as u64, self.size);
+        self.show();
+        self.unshown = Some(self.offset + data.len().min(token::MAX_RUN) as u64);
         token::write_literal(self.writer, data)?;
         self.offset += data.len() as u64;
         self.bytes += data.len() as u64 + 4 * data.len().div_ceil(token::MAX_RUN) as u64;
@@ -65,7 +76,8 @@ impl Tokens for Outgoing<'_> {
 
     fn matched(&mut self, block: u32, data: &[u8]) -> Result<()> {
         self.offset += data.len() as u64;
-        self.tally.show(self.offset, self.size);
+        self.unshown = Some(self.offset);
+        self.show();
         self.tally.stats.matched += data.len() as u64;
         self.bytes += 4;
         token::write_match(self.writer, block)
@@ -141,8 +153,10 @@ impl Sender<'_> {
         let in_place = self.transfer.options.inplace && (protocol.version < 29 || basis == Basis::Same);
         let rules = Rules::new(protocol, in_place, Append::No);
         let mut window = Window::new(file, size, sums.head.block_len as usize);
-        let mut outgoing = Outgoing { writer: self.writer, tally: &mut self.tally, offset: 0, size, bytes: 0 };
+        let mut outgoing =
+            Outgoing { writer: self.writer, tally: &mut self.tally, offset: 0, size, bytes: 0, unshown: None };
         let sum = self.searcher.search(&mut window, sums, &rules, self.log, &mut outgoing)?;
+        outgoing.show();
         let bytes = outgoing.bytes + 4 + sum.len() as u64;
         token::write_end(self.writer)?;
         self.writer.bytes(&sum)?;
@@ -210,6 +224,7 @@ impl Sender<'_> {
         self.searcher.count_literal(size);
         let runs = size.div_ceil(token::MAX_RUN as u64);
         let sum = self.transfer.protocol.transfer_sum.len() as u64;
-        self.writer.account((absent + 4 * runs + 4 + sum).saturating_sub(token::HANDED_OVER_LEN));
+        // Below zero for a byte without a sum.
+        self.writer.account((absent + 4 * runs + 4 + sum) as i64 - token::HANDED_OVER_LEN as i64);
     }
 }
