@@ -68,6 +68,8 @@ fn receive_list(link: &mut Link<'_>) -> Result<Beginning> {
     let chmod = options.chmod.as_deref().and_then(|text| Chmod::parse(text, link.transfer.rules.umask));
     let mut decoder = Decoder::new(options, protocol, chmod, requested(link), &link.log)?;
     let before = link.reader.total();
+    let counting = progress.clone();
+    decoder.on_progress(Box::new(move |names| counting.count(names)));
     let first = decoder.first(&mut link.reader)?;
     progress.end(first.segment.len());
     let lone = first.segment.len() == 1;

@@ -69,6 +69,7 @@ struct Data<'d> {
     tally: &'d mut Tally,
     taker: Option<&'d Taker>,
     size: u64,
+    sum: &'d mut Vec<u8>,
     /// Something came that was not here before.
     got_literal: bool,
 }
@@ -144,7 +145,8 @@ impl Work<'_> {
     fn tell_after(&self, incoming: &Incoming<'_>, before: u64) {
         if !self.transfer.tells_before() {
             let traffic = (0, self.reader.total() - before);
-            let about = About { traffic, ..incoming.about.clone() };
+            let sum = self.transfer.shown_sum(incoming.entry, Some(&self.sum));
+            let about = About { traffic, sum, ..incoming.about.clone() };
             self.transfer.tell(self.log, incoming.entry, &about);
         }
     }
@@ -250,6 +252,7 @@ impl Work<'_> {
             tally: &mut self.tally,
             taker: self.taker.as_ref(),
             size,
+            sum: &mut self.sum,
             got_literal: false,
         }
     }
@@ -330,6 +333,8 @@ impl Data<'_> {
         let mut theirs = [0; 64];
         let theirs = theirs.get_mut(..patched.sum.len()).unwrap_or_default();
         self.reader.exact(theirs)?;
+        self.sum.clear();
+        self.sum.extend_from_slice(theirs);
         if dest.log.debug(Debug::Deltasum) >= 2 {
             dest.log.say(LogCode::Info, "got file_sum");
         }

@@ -76,6 +76,8 @@ struct Work<'a> {
     tally: Tally,
     /// Failed their sum once and were asked for again.
     redoing: HashSet<i32>,
+    /// The sender's sum of the last file.
+    sum: Vec<u8>,
     /// In place, and the generator does not know yet.
     finished: Vec<i32>,
 }
@@ -110,6 +112,7 @@ impl Receiver<'_> {
             buffer: WriteBuffer::default(),
             tally,
             redoing: HashSet::new(),
+            sum: Vec::new(),
             finished: Vec::new(),
         };
         initial.into_iter().for_each(|segment| work.list.push(segment));
