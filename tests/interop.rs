@@ -300,7 +300,6 @@ fn progress() {
         plain("quiet progress", "-aq --progress"),
         // How many entries are known when a file ends depends on the moment.
         plain("progress of the whole", "-a --info=progress2 --no-inc-recursive"),
-        plain("progress with an own format", "-a --progress").arg("--out-format=%n %b"),
     ]);
 }
 
