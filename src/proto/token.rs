@@ -10,8 +10,7 @@
 //! themselves stand behind it instead.
 
 use crate::{
-    bytes,
-    error::{Error, ExitCode, Result},
+    error::Result,
     wire::{Reader, Writer},
 };
 
@@ -62,10 +61,6 @@ impl TokenReader {
                 HANDED_OVER if self.local => {
                     let len = u64::from_le_bytes(reader.array()?);
                     return Ok(if len & FOLLOWS == 0 { Token::HandedOver(len) } else { Token::Whole(len & !FOLLOWS) });
-                }
-                HANDED_OVER => {
-                    let message = bytes!["Invalid block reference [", reader.role(), "]"];
-                    return Err(Error::new(ExitCode::PROTOCOL, message));
                 }
                 run @ 1.. => self.run = run.cast_unsigned(),
                 block => return Ok(Token::Match((!block).cast_unsigned())),
@@ -177,8 +172,9 @@ mod tests {
     fn files_are_handed_over_at_home_only() {
         let bytes = Writer::written(|writer| write_handed_over(writer, 1 << 40).unwrap());
         assert_eq!(TokenReader::new(true).next(&mut Reader::over(bytes.clone())).unwrap(), Token::HandedOver(1 << 40));
-        let error = TokenReader::new(false).next(&mut Reader::over(bytes)).unwrap_err();
-        assert_eq!(error.code, ExitCode::PROTOCOL);
+        // From elsewhere it is a block, if one that no file has.
+        let mut elsewhere = Reader::over(bytes);
+        assert_eq!(TokenReader::new(false).next(&mut elsewhere).unwrap(), Token::Match(i32::MAX as u32));
     }
 
     #[test]
@@ -188,6 +184,7 @@ mod tests {
         let mut reader = Reader::over(bytes.clone());
         assert_eq!(TokenReader::new(true).next(&mut reader).unwrap(), Token::Whole(3));
         assert_eq!(reader.take(9).unwrap(), b"abc");
-        assert!(TokenReader::new(false).next(&mut Reader::over(bytes)).is_err());
+        let mut elsewhere = Reader::over(bytes);
+        assert_eq!(TokenReader::new(false).next(&mut elsewhere).unwrap(), Token::Match(i32::MAX as u32));
     }
 }

@@ -8,6 +8,7 @@ mod bytes;
 mod play;
 mod receiver;
 mod sender;
+mod truncated;
 
 use bytes::{Bytes, DATA};
 use play::{ALL, After, Seat, Talk, check};

@@ -330,6 +330,18 @@ pub fn differences(talk: &Talk, reference: &Played, ours: &Played) -> Vec<String
     )]
 }
 
+/// Which of the reference's processes notices first is a matter of luck: it is asked again before ours is blamed.
+fn differences_of_all(talk: &Talk, ours: &Played) -> Vec<String> {
+    let mut found = Vec::new();
+    for _ in 0..4 {
+        found = differences(talk, &play(talk, Program::Reference), ours);
+        if found.is_empty() {
+            break;
+        }
+    }
+    found
+}
+
 /// What files stand at the destination; whether directories were still made is a matter of time.
 fn contents(tree: &Tree) -> Vec<(String, &What)> {
     let node = |path: &[u8]| Some((String::from_utf8_lossy(path).into_owned(), &tree.get(path)?.what));
@@ -358,7 +370,7 @@ pub fn check(talks: &[Talk], compare: bool) {
             let ours = play(talk, Program::Ours);
             let mut found = faults(talk, &ours);
             if compare {
-                found.extend(differences(talk, &play(talk, Program::Reference), &ours));
+                found.extend(differences_of_all(talk, &ours));
             }
             wrong.lock().expect("lock").extend(found);
         }

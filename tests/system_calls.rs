@@ -1,0 +1,158 @@
+//! The system calls that one more file costs, as `docs/performance.md` states them.
+//!
+//! A tree with few files and one with many in the same directories: what is done once a run or a directory cancels out.
+
+mod harness;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use harness::{Program, process, programs::is_root, skip, stand_in, zoo};
+
+const DIRS: usize = 10;
+const FEW: usize = 200;
+const MANY: usize = 1200;
+
+/// Calls by name: how many one more file took.
+type Calls = BTreeMap<String, f64>;
+
+/// `count` files of `len` bytes in `top/src`.
+fn furnish(top: &Path, count: usize, len: usize) {
+    for dir in 0..DIRS {
+        fs::create_dir_all(top.join(format!("src/d{dir}"))).expect("directory");
+    }
+    for number in 0..count {
+        let path = top.join(format!("src/d{}/file-{number}", number % DIRS));
+        zoo::file(&path, &zoo::noise(len, number as u64));
+        zoo::set_mode(&path, 0o644);
+    }
+}
+
+/// How often each call was made by a run and all that it started; a reason if that cannot be counted.
+fn count(top: &Path, argv: &[String]) -> Result<Calls, String> {
+    let summary = top.join("summary");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-c", "-U", "calls,name", "-o"]).arg(&summary).arg("--").arg(Program::Ours.path());
+    strace.args(argv).current_dir(top).stdin(Stdio::null());
+    let outcome = strace.output().map_err(|error| format!("strace: {error}"))?;
+    if !outcome.status.success() {
+        return Err(format!("strace: {}", String::from_utf8_lossy(&outcome.stderr).trim()));
+    }
+    let text = fs::read_to_string(&summary).map_err(|error| format!("strace: {error}"))?;
+    let row = |line: &str| {
+        let (calls, name) = line.trim().split_once(' ')?;
+        Some((name.trim().to_owned(), calls.parse().ok()?))
+    };
+    Ok(text.lines().filter_map(row).filter(|(name, _)| name != "total").collect())
+}
+
+/// What one file more costs; nothing, and said so, where it cannot be counted.
+fn per_file(what: &str, args: &str, len: usize, again: bool) -> Option<Calls> {
+    let mut counts = Vec::new();
+    for files in [FEW, MANY] {
+        let dir = tempfile::Builder::new().prefix("oc-rsync-").tempdir().expect("temporary directory");
+        furnish(dir.path(), files, len);
+        let args = args.replace("SHELL", &stand_in().display().to_string());
+        let args = args.replace("OURS", &Program::Ours.path().display().to_string());
+        let args = args.replace("HERE", &dir.path().display().to_string());
+        let argv: Vec<String> = args.split_whitespace().map(String::from).collect();
+        if again {
+            let first = process::run(dir.path(), &Program::Ours.path(), &argv, &[]);
+            assert_eq!(first.status, process::Status::Exit(0), "{}", String::from_utf8_lossy(&first.stderr));
+        }
+        match count(dir.path(), &argv) {
+            Ok(calls) => counts.push(calls),
+            Err(reason) => {
+                skip(what, &reason);
+                return None;
+            }
+        }
+    }
+    let (few, many) = (&counts[0], &counts[1]);
+    let more = |(name, calls): (&String, &f64)| {
+        let before = few.get(name).copied().unwrap_or_default();
+        (name.clone(), (calls - before) / (MANY - FEW) as f64)
+    };
+    Some(many.iter().map(more).collect())
+}
+
+/// Fails unless one file takes exactly these calls; threads and processes wake each other in batches, so what serves
+/// that, and moving bytes in batches, is bounded only.
+fn expect(what: &str, args: &str, len: usize, again: bool, calls: &[(&str, f64)]) {
+    const IN_BATCHES: &[(&str, f64)] = &[("futex", 0.5), ("ppoll", 0.25), ("poll", 0.25), ("read", 0.25), ("write", 0.25)];
+    let Some(found) = per_file(what, args, len, again) else { return };
+    let mut wrong = Vec::new();
+    for (name, &number) in &found {
+        let named = calls.iter().find(|(call, _)| call == name).map_or(0.0, |(_, number)| *number);
+        let spare = IN_BATCHES.iter().find(|(call, _)| call == name).map_or(0.02, |(_, spare)| *spare);
+        if !(named - 0.02..=named + spare).contains(&number) {
+            wrong.push(format!("{name}: {number:.2}, not {named}"));
+        }
+    }
+    let missing = calls.iter().filter(|(call, _)| !found.contains_key(*call)).map(|(call, _)| format!("{call}: none"));
+    wrong.extend(missing);
+    assert!(wrong.is_empty(), "{what}: {}\nall: {found:.2?}", wrong.join(", "));
+}
+
+const STAT: &str = "newfstatat";
+
+#[test]
+fn nothing_to_do_takes_a_stat_at_each_end() {
+    expect("local, nothing to do", "-a src/ dst/", 300, true, &[(STAT, 2.0)]);
+    expect("push, nothing to do", "-a -e SHELL --rsync-path=OURS src/ far:HERE/dst/", 300, true, &[(STAT, 2.0)]);
+    expect("pull, nothing to do", "-a -e SHELL --rsync-path=OURS far:HERE/src/ dst/", 300, true, &[(STAT, 2.0)]);
+}
+
+#[test]
+fn a_new_small_file() {
+    let local = [
+        (STAT, 2.0),
+        ("openat", 2.0),
+        ("fstat", 1.0),
+        ("read", 1.0),
+        ("close", 2.0),
+        ("pwrite64", 1.0),
+        ("utimensat", 1.0),
+        ("renameat", 1.0),
+    ];
+    expect("local, new small files", "-a src/ dst/", 300, false, &local);
+    expect("push, new small files", "-a -e SHELL --rsync-path=OURS src/ far:HERE/dst/", 300, false, &local);
+    expect("pull, new small files", "-a -e SHELL --rsync-path=OURS far:HERE/src/ dst/", 300, false, &local);
+}
+
+#[test]
+fn a_new_larger_file() {
+    let local = [
+        (STAT, 2.0),
+        ("openat", 2.0),
+        ("fstat", 1.0),
+        ("read", 1.0),
+        ("pwrite64", 1.0),
+        ("close", 3.0),
+        ("utimensat", 1.0),
+        ("renameat", 1.0),
+    ];
+    expect("local, new larger files", "-a src/ dst/", 100_000, false, &local);
+}
+
+#[test]
+fn an_owner_that_differs_costs_one_call() {
+    if !is_root() {
+        return skip("an owner that differs", "not root");
+    }
+    expect("local, new owner", "-a --chown=12:34 src/ dst/", 300, false, &[
+        (STAT, 2.0),
+        ("openat", 2.0),
+        ("fstat", 1.0),
+        ("read", 1.0),
+        ("close", 2.0),
+        ("pwrite64", 1.0),
+        ("fchown", 1.0),
+        ("utimensat", 1.0),
+        ("renameat", 1.0),
+    ]);
+}
