@@ -289,7 +289,7 @@ impl Examiner {
         let (tree, rel) = place.trees.place(&path);
         let follow = self.copy_links || self.copy_unsafe_links;
         match if follow { tree.open_read_follow(rel, 0) } else { tree.open_read(rel, 0) } {
-            Ok(mut file) => FileSum::of_file(algorithm, &mut file, stat.size),
+            Ok(file) => FileSum::of_file(algorithm, &file, stat.size),
             Err(_) => Sum::zero(algorithm),
         }
     }

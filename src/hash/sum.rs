@@ -1,6 +1,14 @@
 //! Block sums and whole-file sums, with the seed where each algorithm wants it.
 
-use std::{fmt, io, ops::Deref};
+use std::{
+    fmt,
+    fs::File,
+    io,
+    ops::Deref,
+    os::unix::fs::FileExt,
+    sync::{Condvar, Mutex, PoisonError},
+    thread,
+};
 
 use md5::Digest as _;
 use xxhash_rust::{
@@ -11,7 +19,9 @@ use xxhash_rust::{
 use super::{Algorithm, md4::Md4};
 
 /// How much of a file is hashed at a time.
-const PIECE: usize = 256 * 1024;
+const PIECE: u64 = 256 * 1024;
+/// A file this long is worth a second thread.
+const LARGE: u64 = 8 << 20;
 
 /// A strong sum: up to 20 bytes, in the order of the wire.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -169,38 +179,66 @@ impl FileSum {
 
     /// The `--checksum` sum of the first `size` bytes of an open file; what cannot be read counts as zeros, as it does
     /// with the reference. Where the file cannot even be opened, the sum is `Sum::zero`.
-    pub fn of_file(algorithm: Algorithm, file: &mut impl io::Read, size: u64) -> Sum {
-        let mut sum = Self::unseeded(algorithm);
-        let mut piece = vec![0; size.min(PIECE as u64) as usize];
-        let mut left = size;
-        let mut over = false;
-        while left > 0 {
-            let room = left.min(piece.len() as u64) as usize;
-            let got = if over { 0 } else { read_some(file, &mut piece[..room]) };
-            if got == 0 {
-                over = true;
-                piece[..room].fill(0);
-            }
-            let len = if over { room } else { got };
-            sum.update(&piece[..len]);
-            left -= len as u64;
-        }
-        sum.finish()
+    pub fn of_file(algorithm: Algorithm, file: &File, size: u64) -> Sum {
+        let sum = Self::unseeded(algorithm);
+        if size >= LARGE { in_turn(sum, file, size) } else { at_once(sum, file, size) }.finish()
     }
 }
 
-/// One read; 0 for the end and for any error but an interruption.
-fn read_some(file: &mut impl io::Read, room: &mut [u8]) -> usize {
-    loop {
-        match file.read(room) {
+fn at_once(mut sum: FileSum, file: &File, size: u64) -> FileSum {
+    let mut buffer = vec![0; size.min(PIECE) as usize];
+    for number in 0..size.div_ceil(PIECE) {
+        sum.update(read_piece(file, number, size, &mut buffer));
+    }
+    sum
+}
+
+/// Two threads take the pieces in turn: while one hashes its piece, the other reads its next.
+fn in_turn(sum: FileSum, file: &File, size: u64) -> FileSum {
+    let (state, moved) = (Mutex::new((0, sum)), Condvar::new());
+    let take = |first: u64, step: usize| {
+        let mut buffer = vec![0; PIECE as usize];
+        for number in (first..size.div_ceil(PIECE)).step_by(step) {
+            let piece = read_piece(file, number, size, &mut buffer);
+            let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = moved.wait_while(state, |(next, _)| *next != number);
+            let mut turn = turn.unwrap_or_else(PoisonError::into_inner);
+            turn.1.update(piece);
+            turn.0 += 1;
+            drop(turn);
+            moved.notify_one();
+        }
+    };
+    thread::scope(|scope| {
+        let second = thread::Builder::new().name("sum".into()).spawn_scoped(scope, || take(1, 2));
+        take(0, if second.is_ok() { 2 } else { 1 });
+    });
+    state.into_inner().unwrap_or_else(PoisonError::into_inner).1
+}
+
+/// A piece of the first `size` bytes of a file, zeros where nothing can be read.
+fn read_piece<'a>(file: &File, number: u64, size: u64, buffer: &'a mut [u8]) -> &'a [u8] {
+    let start = number * PIECE;
+    let len = (size - start).min(PIECE) as usize;
+    let piece = &mut buffer[..len];
+    let mut done = 0;
+    while done < len {
+        match file.read_at(&mut piece[done..], start + done as u64) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result.unwrap_or(0),
+            Ok(0) | Err(_) => {
+                piece[done..].fill(0);
+                break;
+            }
+            Ok(got) => done += got,
         }
     }
+    piece
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     const ALL: [Algorithm; 9] = [
@@ -285,7 +323,7 @@ mod tests {
             let mut sum = FileSum::new(algorithm, 7);
             data.chunks(777).for_each(|piece| sum.update(piece));
             assert_eq!(sum.finish(), algorithm.block_sum(0, &data), "{algorithm:?}");
-            assert_eq!(FileSum::of_file(algorithm, &mut &data[..], 100_000), algorithm.block_sum(0, &data));
+            assert_eq!(FileSum::of_file(algorithm, &holding(&data), 100_000), algorithm.block_sum(0, &data));
         }
     }
 
@@ -293,8 +331,28 @@ mod tests {
     fn a_file_that_ends_early_is_hashed_with_zeros() {
         let mut padded = b"short".to_vec();
         padded.resize(600_000, 0);
-        let sum = FileSum::of_file(Algorithm::Md5, &mut &b"short"[..], 600_000);
+        let sum = FileSum::of_file(Algorithm::Md5, &holding(b"short"), 600_000);
         assert_eq!(sum, Algorithm::Md5.block_sum(0, &padded));
+    }
+
+    #[test]
+    fn two_threads_in_turn_agree_with_one() {
+        let data: Vec<u8> = (0..(LARGE + PIECE) as u32 + 12_345).map(|n| (n.wrapping_mul(n) >> 9) as u8).collect();
+        let file = holding(&data);
+        for size in [LARGE - 1, LARGE, LARGE + PIECE - 1, LARGE + 1, data.len() as u64] {
+            let expected = Algorithm::Xxh128.block_sum(0, &data[..size as usize]);
+            assert_eq!(FileSum::of_file(Algorithm::Xxh128, &file, size), expected, "{size}");
+        }
+        let mut padded = data;
+        padded.resize(LARGE as usize + 3 * PIECE as usize, 0);
+        let sum = FileSum::of_file(Algorithm::Xxh3, &file, padded.len() as u64);
+        assert_eq!(sum, Algorithm::Xxh3.block_sum(0, &padded));
+    }
+
+    fn holding(data: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(data).unwrap();
+        file
     }
 
     #[test]
