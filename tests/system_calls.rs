@@ -47,7 +47,9 @@ fn count(top: &Path, argv: &[String]) -> Result<Calls, String> {
         let (calls, name) = line.trim().split_once(' ')?;
         Some((name.trim().to_owned(), calls.parse().ok()?))
     };
-    Ok(text.lines().filter_map(row).filter(|(name, _)| name != "total").collect())
+    // The standard library makes sure of a descriptor that it closes, in programs built with assertions.
+    let ours = |name: &str| name != "total" && !(cfg!(debug_assertions) && name == "fcntl");
+    Ok(text.lines().filter_map(row).filter(|(name, _)| ours(name)).collect())
 }
 
 /// What one file more costs; nothing, and said so, where it cannot be counted.
@@ -83,13 +85,14 @@ fn per_file(what: &str, args: &str, len: usize, again: bool) -> Option<Calls> {
 /// Fails unless one file takes exactly these calls; threads and processes wake each other in batches, so what serves
 /// that, and moving bytes in batches, is bounded only.
 fn expect(what: &str, args: &str, len: usize, again: bool, calls: &[(&str, f64)]) {
-    const IN_BATCHES: &[(&str, f64)] = &[("futex", 0.5), ("ppoll", 0.25), ("poll", 0.25), ("read", 0.25), ("write", 0.25)];
+    const IN_BATCHES: &[(&str, f64)] =
+        &[("futex", 0.5), ("ppoll", 0.25), ("poll", 0.25), ("read", 0.25), ("write", 0.25)];
     let Some(found) = per_file(what, args, len, again) else { return };
     let mut wrong = Vec::new();
     for (name, &number) in &found {
         let named = calls.iter().find(|(call, _)| call == name).map_or(0.0, |(_, number)| *number);
-        let spare = IN_BATCHES.iter().find(|(call, _)| call == name).map_or(0.02, |(_, spare)| *spare);
-        if !(named - 0.02..=named + spare).contains(&number) {
+        let spare = IN_BATCHES.iter().find(|(call, _)| call == name).map_or(0.05, |(_, spare)| *spare);
+        if !(named - 0.05..=named + spare).contains(&number) {
             wrong.push(format!("{name}: {number:.2}, not {named}"));
         }
     }
@@ -98,6 +101,7 @@ fn expect(what: &str, args: &str, len: usize, again: bool, calls: &[(&str, f64)]
     assert!(wrong.is_empty(), "{what}: {}\nall: {found:.2?}", wrong.join(", "));
 }
 
+/// By name and by descriptor alike.
 const STAT: &str = "newfstatat";
 
 #[test]
@@ -110,9 +114,8 @@ fn nothing_to_do_takes_a_stat_at_each_end() {
 #[test]
 fn a_new_small_file() {
     let local = [
-        (STAT, 2.0),
+        (STAT, 3.0),
         ("openat", 2.0),
-        ("fstat", 1.0),
         ("read", 1.0),
         ("close", 2.0),
         ("pwrite64", 1.0),
@@ -120,19 +123,19 @@ fn a_new_small_file() {
         ("renameat", 1.0),
     ];
     expect("local, new small files", "-a src/ dst/", 300, false, &local);
-    expect("push, new small files", "-a -e SHELL --rsync-path=OURS src/ far:HERE/dst/", 300, false, &local);
-    expect("pull, new small files", "-a -e SHELL --rsync-path=OURS far:HERE/src/ dst/", 300, false, &local);
+    let remote = local.map(|(name, number)| (if name == "read" { "pread64" } else { name }, number));
+    expect("push, new small files", "-a -e SHELL --rsync-path=OURS src/ far:HERE/dst/", 300, false, &remote);
+    expect("pull, new small files", "-a -e SHELL --rsync-path=OURS far:HERE/src/ dst/", 300, false, &remote);
 }
 
 #[test]
 fn a_new_larger_file() {
     let local = [
-        (STAT, 2.0),
+        (STAT, 3.0),
         ("openat", 2.0),
-        ("fstat", 1.0),
         ("read", 1.0),
         ("pwrite64", 1.0),
-        ("close", 3.0),
+        ("close", 2.0),
         ("utimensat", 1.0),
         ("renameat", 1.0),
     ];
@@ -144,15 +147,21 @@ fn an_owner_that_differs_costs_one_call() {
     if !is_root() {
         return skip("an owner that differs", "not root");
     }
-    expect("local, new owner", "-a --chown=12:34 src/ dst/", 300, false, &[
-        (STAT, 2.0),
-        ("openat", 2.0),
-        ("fstat", 1.0),
-        ("read", 1.0),
-        ("close", 2.0),
-        ("pwrite64", 1.0),
-        ("fchown", 1.0),
-        ("utimensat", 1.0),
-        ("renameat", 1.0),
-    ]);
+    expect(
+        "local, new owner",
+        "-a --chown=12:34 src/ dst/",
+        300,
+        false,
+        &[
+            (STAT, 3.0),
+            ("openat", 2.0),
+            ("read", 1.0),
+            ("close", 2.0),
+            ("pwrite64", 1.0),
+            ("fchown", 1.0),
+            ("fchmod", 1.0),
+            ("utimensat", 1.0),
+            ("renameat", 1.0),
+        ],
+    );
 }
