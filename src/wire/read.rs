@@ -28,6 +28,8 @@ pub struct Reader {
     frame_left: usize,
     demux: Option<Demux>,
     total: u64,
+    /// Bytes of data, taken already or at hand.
+    data: u64,
     counting: bool,
     role: &'static str,
     pulse: Pulse,
@@ -50,6 +52,7 @@ impl Reader {
             frame_left: 0,
             demux: None,
             total: 0,
+            data: 0,
             counting: true,
             role,
             pulse,
@@ -81,6 +84,7 @@ impl Reader {
     /// From the next byte on the peer sends frames; also replaces the handler and the rules of before.
     pub fn multiplex(&mut self, rules: Rules, messages: Box<dyn Messages + Send>) {
         if self.demux.is_none() {
+            self.data = self.data_taken();
             self.data_end = self.at;
         }
         self.demux = Some(Demux { rules, messages });
@@ -93,6 +97,11 @@ impl Reader {
     /// Bytes that came in so far, frame headers and messages included. C: stats.total_read
     pub fn total(&self) -> u64 {
         self.total
+    }
+
+    /// Bytes of data that were taken so far: neither frame headers nor messages. C: total_data_read
+    pub fn data_taken(&self) -> u64 {
+        self.data - (self.data_end - self.at) as u64
     }
 
     /// The statistics, and the count in an error line, leave out the handshake: counting stops and begins again here.
@@ -193,6 +202,7 @@ impl Reader {
             let total = if self.counting { &mut self.total } else { &mut 0 };
             let got = receive(&mut *self.half, target, &self.pulse, total, self.role, None)?.unwrap_or(0);
             self.frame_left = self.frame_left.saturating_sub(got);
+            self.data += got as u64;
             done += got;
         }
         Ok(done)
@@ -339,6 +349,7 @@ impl Reader {
                 return Ok(true);
             }
             let Some(demux) = &mut self.demux else {
+                self.data += (self.filled - self.data_end) as u64;
                 self.data_end = self.filled;
                 return Ok(self.at < self.data_end);
             };
@@ -347,6 +358,7 @@ impl Reader {
                 let len = self.frame_left.min(unseen.len());
                 self.frame_left -= len;
                 self.data_end += len;
+                self.data += len as u64;
                 return Ok(len > 0);
             }
             let Some((raw, rest)) = unseen.split_first_chunk::<4>() else { return Ok(false) };

@@ -104,7 +104,10 @@ fn without_progress_clock(line: &str) -> String {
     if !line.contains("B/s ") {
         return line.to_string();
     }
-    line.split('\r').map(|part| blurred(part).unwrap_or_else(|| part.to_string())).collect::<Vec<_>>().join("\r")
+    // What is said once a second on the way depends on how long it takes.
+    let on_the_way = |part: &String| part.ends_with("% @") && !part.ends_with(" 0% @") && !part.ends_with("100% @");
+    let parts = line.split('\r').map(|part| blurred(part).unwrap_or_else(|| part.to_string()));
+    parts.filter(|part| !on_the_way(part)).collect::<Vec<_>>().join("\r")
 }
 
 /// `at main.c(123) [sender=3.5.0]`: the position is each program's own.

@@ -144,7 +144,7 @@ impl Work<'_> {
 
     fn tell_after(&self, incoming: &Incoming<'_>, before: u64) {
         if !self.transfer.tells_before() {
-            let traffic = (0, self.reader.total() - before);
+            let traffic = (0, self.reader.data_taken() - before);
             let sum = self.transfer.shown_sum(incoming.entry, Some(&self.sum));
             let about = About { traffic, sum, ..incoming.about.clone() };
             self.transfer.tell(self.log, incoming.entry, &about);
@@ -163,7 +163,7 @@ impl Work<'_> {
         let layout = Layout { sparse: dest.options.sparse, allocated, ..Layout::default() };
         let mut buffer = mem::take(&mut self.buffer);
         let mut writer = Writer::new(temp.file(), layout, &mut buffer);
-        let before = self.reader.total();
+        let before = self.reader.data_taken();
         let mut data = self.data(&incoming);
         let verified = match data.receive(dest, &mut incoming, &mut writer, false) {
             Ok(verified) => verified,
@@ -204,7 +204,7 @@ impl Work<'_> {
         let layout = Layout { sparse: dest.options.sparse, in_place: true, allocated, device: false };
         let mut buffer = mem::take(&mut self.buffer);
         let mut writer = Writer::new(&file, layout, &mut buffer);
-        let before = self.reader.total();
+        let before = self.reader.data_taken();
         let verified = match self.data(&incoming).receive(dest, &mut incoming, &mut writer, true) {
             Ok(verified) => verified,
             Err(error) => {
