@@ -241,7 +241,7 @@ pub fn tokens(data: &[u8]) {
                 assert!(!piece.is_empty());
                 literal += piece.len();
             }
-            Ok(Token::Match(block)) => assert!(block < i32::MAX.cast_unsigned()),
+            Ok(Token::Match(block)) => assert!(block <= i32::MAX.cast_unsigned()),
             Ok(Token::HandedOver(_) | Token::Whole(_)) => assert_eq!(setting & 1, 1),
             Ok(Token::End) => {}
             Err(_) => break,
