@@ -152,15 +152,15 @@ impl Client<'_> {
     fn after_child(&self, mut ended: Ended, child: Child) -> ExitCode {
         if ended.stats.is_some() {
             let code = match child.finish(&self.wake) {
-                shell::Ended::Stopped => ExitCode::SIGNAL,
+                shell::Ended::Stopped => finish::interrupt_code(),
                 end => end.code(),
             };
             return self.conclude(ended, code);
         }
         if signal::received().is_some() {
-            ended.code = ExitCode::SIGNAL; // a terminal's Ctrl-C ends the shell too, perhaps before us
+            ended.code = finish::interrupt_code(); // a terminal's Ctrl-C ends the shell too, perhaps before us
         }
-        if ended.lost && ended.code != ExitCode::SIGNAL {
+        if ended.lost && signal::received().is_none() {
             ended.code = child.after_failure().after(ended.code);
         } else {
             child.interrupt();
@@ -190,7 +190,11 @@ impl Client<'_> {
             log.say(code, line);
         }
         log.finish();
-        let code = if far == ExitCode::OK { ended.code } else { far };
+        let code = match far {
+            _ if log.broken() => ExitCode::MESSAGE_IO,
+            ExitCode::OK => ended.code,
+            far => far,
+        };
         if code != ExitCode::OK {
             finish::tell_code(&log, &Error::silent(code));
         }

@@ -308,7 +308,13 @@ fn signals_leave_no_temporary_but_partial_keeps_what_came() {
 }
 
 /// What the end that did not fail says of the other's leaving; with the reference it comes and goes.
-const ECHOES: &[&str] = &["[sender] write error: Broken pipe (32)", "(code 10) at @ [sender="];
+const ECHOES: &[&str] = &[
+    "[sender] write error: Broken pipe (32)",
+    "(code 10) at @ [sender=",
+    "[generator] write error: Broken pipe (32)",
+    "connection unexpectedly closed (",
+    "(code 12) at @ [generator=",
+];
 
 /// One situation, for the reference and for ours.
 struct Situation {
@@ -321,6 +327,8 @@ struct Situation {
     meanwhile: Option<fn(&Path)>,
     undo: fn(&Path),
     as_nobody: bool,
+    /// No file may grow beyond this many blocks of 512 bytes.
+    limit: Option<u32>,
 }
 
 const PLAIN: Situation = Situation {
@@ -331,6 +339,7 @@ const PLAIN: Situation = Situation {
     meanwhile: None,
     undo: |_| {},
     as_nobody: false,
+    limit: None,
 };
 
 fn make_dir(path: &Path) -> Result<(), String> {
@@ -342,7 +351,15 @@ fn make_dir(path: &Path) -> Result<(), String> {
 impl Situation {
     fn run(&self, site: &Site, program: &Path, way: Way, dst: &str) -> Result<Outcome, String> {
         (self.destination)(&site.path(dst))?;
-        let mut command = site.command(way, program, self.options, dst);
+        let mut command = match self.limit {
+            None => site.command(way, program, self.options, dst),
+            Some(blocks) => {
+                let script = format!("ulimit -f {blocks}; exec \"$@\"");
+                let mut argv = vec!["-c".to_owned(), script, "sh".to_owned(), program.display().to_string()];
+                argv.extend(site.argv(way, program, self.options, dst));
+                process::command(site.dir.path(), Path::new("/bin/sh"), &argv)
+            }
+        };
         if self.as_nobody {
             command.uid(NOBODY).gid(NOBODY);
         }
@@ -401,6 +418,8 @@ impl Situation {
         let copy = site.path("rsync"); // where another user can reach it
         fs::copy(program.path(), &copy).map_err(|error| error.to_string())?;
         let outcome = self.run(&site, &copy, way, name);
+        let mut files = sizes(&site.path(name));
+        files.sort();
         (self.undo)(&site.path(name));
         let outcome = outcome?;
         let said = [outcome.stdout, outcome.stderr].concat();
@@ -410,11 +429,21 @@ impl Situation {
         for line in &mut lines {
             *line = line.replace(name, "dst");
         }
-        let files = fs::read_dir(site.path(name)).into_iter().flatten().flatten();
-        let mut files: Vec<_> = files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        files.sort();
         Ok((format!("{:?}", outcome.status), lines.concat(), files.join(" ")))
     }
+}
+
+/// `name size`, or the name alone of what is no file.
+fn sizes(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let shown = |entry: fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        match entry.metadata() {
+            Ok(stat) if stat.is_file() => format!("{name} {}", stat.len()),
+            _ => name,
+        }
+    };
+    entries.map(shown).collect()
 }
 
 fn check(situations: &[Situation], ways: &[Way]) {
@@ -450,6 +479,90 @@ fn a_full_disk() {
         ],
         &ALL,
     );
+}
+
+#[test]
+fn a_limit_on_the_size_of_files() {
+    fn large_and_small(top: &Path) {
+        zoo::file(&top.join("a"), &zoo::noise(40_000, 1));
+        zoo::file(&top.join("small"), &zoo::noise(3_000, 2));
+    }
+    let limited = Situation { source: large_and_small, limit: Some(16), ..PLAIN };
+    check(
+        &[
+            Situation { name: "limited", ..limited },
+            Situation { name: "limited, partial", options: "-a --partial", ..limited },
+            Situation { name: "limited, in place", options: "-a --inplace", ..limited },
+            Situation { name: "limited to less than a buffer", options: "-a --partial", limit: Some(2), ..limited },
+        ],
+        &ALL,
+    );
+}
+
+/// The receiver fails while both directions are full: the sums of changed files one way, their data the other.
+#[test]
+fn a_failure_in_the_midst_of_much_to_say() {
+    let old = Site::new(|top| {
+        zoo::file(&top.join("a"), &zoo::noise(40_000, 1));
+        for name in ["b", "c"] {
+            zoo::file(&top.join(name), &zoo::noise(12_000_000, 2));
+        }
+    });
+    let ours = Program::Ours.path();
+    for way in [Way::Push, Way::Pull] {
+        let dst = format!("dst-{way:?}");
+        fs::create_dir(old.path(&dst)).expect("destination");
+        for name in ["b", "c"] {
+            zoo::file(&old.path(&dst).join(name), &zoo::noise(12_000_001, 2));
+        }
+        let mut argv = vec!["-c".to_owned(), "ulimit -f 16; exec \"$@\"".to_owned(), "sh".to_owned()];
+        argv.push(ours.display().to_string());
+        argv.extend(old.argv(way, &ours, "-a -B 64", &dst));
+        let command = process::command(old.dir.path(), Path::new("/bin/sh"), &argv);
+        let outcome = process::run_for(command, &[], Duration::from_secs(30));
+        let said = String::from_utf8_lossy(&outcome.stderr);
+        assert_eq!(outcome.status, Status::Exit(11), "{way:?}: {said}");
+        assert!(said.contains("File too large (27)"), "{way:?}: {said}");
+        assert_eq!(temporaries(&old.path(&dst)), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+fn one_signal_ends_a_push_whose_far_side_no_longer_listens() {
+    // It takes some of what comes, and then nothing more.
+    let shell = process::script("stall.sh", "shift\nhead -c 400000 | \"$@\" &\nsleep 60\n");
+    let site = Site { shell: shell.display().to_string(), ..Site::new(many) };
+    for name in [Signal::SIGTERM, Signal::SIGUSR1] {
+        let mut child = site.start(Way::Push, "-a");
+        thread::sleep(Duration::from_millis(1500));
+        let below: Vec<u32> = descendants(child.id()).into_iter().map(|(pid, _)| pid).collect();
+        let start = Instant::now();
+        signal(child.id(), name);
+        let status = wait(&mut child);
+        let code = if name == Signal::SIGUSR1 { 19 } else { 20 };
+        assert_eq!(status, Status::Exit(code), "{name}: {}", site.stderr());
+        assert!(start.elapsed() < Duration::from_secs(15), "{name}: {:?}", start.elapsed());
+        below.into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+        site.clear();
+    }
+}
+
+#[test]
+fn output_that_nobody_can_read_ends_an_unbuffered_run_only() {
+    let site = Site::new(zoo::few);
+    for program in [Program::Reference, Program::Ours] {
+        if let Some(reason) = program.missing() {
+            skip("output to a full device", &reason);
+            continue;
+        }
+        for (options, code) in [("-av --outbuf=N", 13), ("-av", 0)] {
+            let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+            let mut command = site.command(Way::Local, &program.path(), options, "dst");
+            let status = command.stdin(Stdio::null()).stdout(full).stderr(Stdio::null()).status().expect("run");
+            assert_eq!(status.code(), Some(code), "{program:?}: {options}");
+            site.clear();
+        }
+    }
 }
 
 #[test]

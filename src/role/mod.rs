@@ -120,6 +120,13 @@ pub(crate) fn check_interrupt() -> Result<()> {
     if signal::received().is_some() { Err(Error::silent(ExitCode::SIGNAL)) } else { Ok(()) }
 }
 
+/// The same before each entry; a role whose words nobody can read any more ends too. C: in log.c rwrite
+#[track_caller]
+pub(crate) fn check_going_on(log: &Log) -> Result<()> {
+    check_interrupt()?;
+    if log.broken() { Err(Error::silent(ExitCode::MESSAGE_IO)) } else { Ok(()) }
+}
+
 /// What lines say besides their subject, at this moment.
 pub fn context(sender: bool, outgoing: bool, times: bool, link_times: bool) -> Context<'static> {
     let run = Run { outgoing, times, link_times };

@@ -1,6 +1,6 @@
 //! The end of a session that failed: what the user is told, what the peer is told, and how long we wait for it.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use super::{Link, lost};
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
     error::{Error, ExitCode},
     log::{Log, LogCode},
     options::help::VERSION,
+    sys::signal,
     wire::Tag,
 };
 
@@ -68,6 +69,7 @@ pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
     let version = link.transfer.protocol.version;
     let interrupted = error.code == ExitCode::SIGNAL;
     if interrupted {
+        error.code = interrupt_code();
         link.start.wake.reset();
     }
     if let Some(status) = link.heard.exit() {
@@ -77,7 +79,7 @@ pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
             let answer = i32::from(status).to_le_bytes();
             link.writer.message(Tag::ErrorExit, if link.start.side.sends { &[] } else { &answer });
         }
-        let _ = link.writer.flush(); // the peer may be gone by now
+        let _ = link.writer.flush_within(FAREWELL); // the peer may be gone by now
         return Some(ExitCode(status.unwrap_or(error.code.0)));
     }
     say(&link.log, error, link.start.side.server);
@@ -90,15 +92,31 @@ pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
         return None; // the other end is in this process and was interrupted too
     }
     if silent.contains(&error.code) {
-        let _ = link.writer.flush(); // a server's last lines, if they still get through
+        let _ = link.writer.flush_within(SHORT_FAREWELL); // a server's last lines, if they still get through
         return None;
     }
     if version >= 31 {
         link.writer.message_int(Tag::ErrorExit, error.code.0.into());
     }
-    if link.writer.flush().is_ok() && version >= 31 {
-        let time = if interrupted { SHORT_FAREWELL } else { FAREWELL };
-        let _ = link.reader.until_end(time); // whatever it says, we are ending
-    }
+    part(link, if interrupted { SHORT_FAREWELL } else { FAREWELL }, version >= 31);
     None
+}
+
+/// The exit status of a run that a signal ended.
+pub fn interrupt_code() -> ExitCode {
+    if signal::received() == Some(libc::SIGUSR1) { ExitCode::SIGNAL1 } else { ExitCode::SIGNAL }
+}
+
+/// Sends the last words and, if they are `answered`, hears the peer out, both within a time. What the peer still sends is taken
+/// meanwhile, for it may not listen before it has got rid of that.
+fn part(link: &mut Link<'_>, time: Duration, answered: bool) {
+    let (reader, writer, wake) = (&mut link.reader, &mut link.writer, link.start.wake);
+    thread::scope(|scope| {
+        let hearing = thread::Builder::new().name("farewell".into());
+        let _ = hearing.spawn_scoped(scope, || reader.until_end(time)); // whatever it says, we are ending
+        let sent = writer.flush_within(time);
+        if sent.is_err() || !answered {
+            wake.fire();
+        }
+    });
 }

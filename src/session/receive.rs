@@ -31,6 +31,7 @@ use crate::{
     },
     report::summary::Stats,
     role::{Feedback, generator::Generator, receiver::Receiver, tally::count_list},
+    sys::poll::Wake,
     text::mode::Chmod,
 };
 
@@ -138,13 +139,14 @@ fn enter(link: &Link<'_>, beginning: &Beginning) -> Result<Target> {
 
 /// Runs generator and receiver until both are through. C: main.c do_recv
 fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result<Stats> {
-    let Beginning { decoder, incoming, segments, complete, stats } = beginning;
+    let Beginning { mut decoder, incoming, segments, complete, stats } = beginning;
     let (news, feedback) = mpsc::channel();
     let voice = link.voice.clone().map(|voice| voice.for_receiver(news.clone()));
     let log = match voice {
         Some(voice) => link.log.into_sink(Arc::new(voice)).speaking_as(Speaker::Receiver),
         None => link.log.speaking_as(Speaker::Receiver),
     };
+    decoder.speak_as(&log);
     let listener = Listener::new(&link.transfer, log.clone(), Arc::clone(&link.heard)).for_receiver(news.clone());
     handshake::multiplex_in(&mut link.reader, &link.transfer.protocol, link.start.side, Box::new(listener));
     link.reader.set_role("receiver");
@@ -184,7 +186,9 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result
             }
             done
         });
+        let unwinding = Alarm(wake);
         let generated = generator.run(segments, complete);
+        drop(unwinding);
         if generated.is_err() {
             wake.fire();
         }
@@ -222,6 +226,17 @@ struct Leaving(mpsc::Sender<Feedback>);
 impl Drop for Leaving {
     fn drop(&mut self) {
         let _ = self.0.send(Feedback::Gone); // a generator that is gone need not know
+    }
+}
+
+/// Lets the receiver go when the generator panics: the scope waits for it.
+struct Alarm<'a>(&'a Wake);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fire();
+        }
     }
 }
 

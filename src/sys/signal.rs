@@ -9,27 +9,32 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 
 use super::poll::{Wake, fire_raw};
 
-/// The first of INT, TERM and HUP to arrive; 0: none.
+/// The first of INT, TERM, HUP and USR1 to arrive; 0: none.
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 /// The bell's descriptor; -1: none.
 static BELL: AtomicI32 = AtomicI32::new(-1);
 static PROGRESS: AtomicBool = AtomicBool::new(false);
 
-/// From now on INT, TERM and HUP are noted and fire `wake`, VTALRM is noted for [`progress_wanted`], PIPE is ignored
-/// (writes fail instead). System calls that are waiting return `EINTR`. Should whoever started us have blocked these
+/// What asks us to stop. USR1 is how processes of the reference end each other.
+const INTERRUPTS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1];
+
+/// From now on INT, TERM, HUP and USR1 are noted and fire `wake`, VTALRM is noted for [`progress_wanted`], PIPE and XFSZ are
+/// ignored (writes fail instead). System calls that are waiting return `EINTR`. Should whoever started us have blocked these
 /// signals, they are let through in this thread and those it starts.
 ///
 /// The bell is kept open for the rest of the process, since a handler may ring it at any time.
 pub fn install(wake: &Wake) -> io::Result<()> {
     let kept = std::mem::ManuallyDrop::new(wake.clone());
     BELL.store(kept.raw(), Ordering::SeqCst);
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+    for signal in INTERRUPTS {
         set(signal, SigHandler::Handler(on_interrupt))?;
     }
     set(Signal::SIGVTALRM, SigHandler::Handler(on_progress))?;
     set(Signal::SIGPIPE, SigHandler::SigIgn)?;
-    let noted = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGVTALRM];
-    Ok(noted.into_iter().collect::<SigSet>().thread_unblock()?)
+    set(Signal::SIGXFSZ, SigHandler::SigIgn)?;
+    let mut noted: SigSet = INTERRUPTS.into_iter().collect();
+    noted.add(Signal::SIGVTALRM);
+    Ok(noted.thread_unblock()?)
 }
 
 /// The signal that asked us to stop, if one did.

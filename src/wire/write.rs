@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -84,6 +85,8 @@ pub struct Writer {
     handshake: bool,
     role: &'static str,
     pulse: Pulse,
+    /// When writing is given up, whatever the timeout.
+    deadline: Option<Instant>,
 }
 
 impl Writer {
@@ -100,6 +103,7 @@ impl Writer {
             handshake: true,
             role,
             pulse,
+            deadline: None,
         }
     }
 
@@ -310,6 +314,14 @@ impl Writer {
         Error::new(ExitCode::SOCKET_IO, bytes!["rsync: [", self.role, "] write error: ", why])
     }
 
+    /// As `flush`, but given up when that takes longer than `time`: for last words to a peer that may not listen.
+    pub fn flush_within(&mut self, time: Duration) -> Result<()> {
+        self.deadline = Some(Instant::now() + time);
+        let flushed = self.flush();
+        self.deadline = None;
+        flushed
+    }
+
     fn send(&mut self, slices: &mut [IoSlice<'_>], data: bool) -> Result<()> {
         if !self.unsent.is_empty() {
             let unsent = mem::take(&mut self.unsent);
@@ -325,14 +337,21 @@ impl Writer {
     fn push(&mut self, mut slices: &mut [IoSlice<'_>], data: bool) -> Result<()> {
         IoSlice::advance_slices(&mut slices, 0); // drops empty ones
         while !slices.is_empty() {
-            self.half.set_timeout(self.pulse.patience());
+            let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            self.half.set_timeout(match (left, self.pulse.patience()) {
+                (Some(left), Some(patience)) => Some(left.min(patience)),
+                (left, patience) => left.or(patience),
+            });
             match self.half.write(slices) {
                 Ok(count) => {
                     self.total += count as u64;
                     self.pulse.sent(data);
                     IoSlice::advance_slices(&mut slices, count);
                 }
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => check_timeout(&self.pulse, self.role)?,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && left.is_none() => {
+                    check_timeout(&self.pulse, self.role)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(Error::silent(ExitCode::TIMEOUT)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     slices.iter().for_each(|slice| self.unsent.extend_from_slice(slice));
                     return Err(Error::silent(ExitCode::SIGNAL));

@@ -30,7 +30,7 @@ use crate::{
     meta::Names,
     options::{Debug, Info},
     proto::ndx::{Index, Indexes},
-    role::{Feedback, Pass, Transfer, check_interrupt},
+    role::{Feedback, Pass, Transfer, check_going_on},
     sys::{stat::Stat, users},
     wire::Writer,
 };
@@ -176,7 +176,7 @@ impl<'a> Generator<'a> {
             }
         }
         for (index, entry) in segment.entries().filter(|(_, entry)| entry.is_active()) {
-            check_interrupt()?;
+            check_going_on(&self.log)?;
             self.visit(entry, index, Pass::First)?;
             self.settle(false)?;
             self.breathe()?;

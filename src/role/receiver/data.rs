@@ -169,13 +169,20 @@ impl Work<'_> {
             Ok(verified) => verified,
             Err(error) => {
                 // What an interrupted transfer brought may be of use, if it brought anything.
-                if dest.options.partial && data.got_literal && writer.flush().is_ok() {
+                if dest.options.partial && data.got_literal {
+                    let _ = writer.flush(); // as much of it as there is room for
                     commit::keep_partial(dest, temp, path, &incoming.wanted);
                 }
                 return Err(error);
             }
         };
-        commit::finish_data(dest, path, writer)?;
+        let got_literal = data.got_literal;
+        if let Err(error) = commit::finish_data(dest, path, writer) {
+            if dest.options.partial && got_literal {
+                commit::keep_partial(dest, temp, path, &incoming.wanted);
+            }
+            return Err(error);
+        }
         self.buffer = buffer;
         self.received(&incoming, before);
         if !verified && !dest.options.partial {
@@ -197,7 +204,8 @@ impl Work<'_> {
             return Ok(Ended::Declined);
         };
         self.tell_before(&incoming);
-        let old_size = incoming.basis.as_ref().map_or(0, |(_, size)| *size);
+        // Of the file that is written to: a basis that cannot be read is none, but has its bytes.
+        let old_size = sys::stat::stat_fd(&file).map_or(0, |stat| stat.size);
         // A sparse file is best begun without any data; but then there is nothing to match.
         let emptied = dest.options.sparse && self.transfer.whole_file && sys::file::truncate(&file, 0).is_ok();
         let allocated = reserve(dest, &file, &incoming, Some(if emptied { 0 } else { old_size }));

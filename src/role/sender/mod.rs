@@ -23,7 +23,7 @@ use crate::{
         sums::{SumHead, Sums},
     },
     report::summary::{Counts, Stats},
-    role::{About, Transfer, check_interrupt, tally::Tally},
+    role::{About, Transfer, check_going_on, tally::Tally},
     transport::pair::Giver,
     wire::{Reader, Tag, Writer},
 };
@@ -132,7 +132,7 @@ impl<'a> Sender<'a> {
     /// are listed, as far as it pays. C: rsync.c read_ndx_and_attrs
     fn next(&mut self, list: &mut List) -> Result<Option<Request>> {
         let version = self.transfer.protocol.version;
-        check_interrupt()?;
+        check_going_on(self.log)?;
         list.send_ahead(self.writer, list::LOOKAHEAD)?;
         loop {
             while !self.reader.ready()? {
