@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     io::{self, Write},
     os::unix::ffi::OsStringExt,
+    panic,
     process::ExitCode,
     sync::Arc,
 };
@@ -27,11 +28,12 @@ use crate::{
 pub fn main() -> ExitCode {
     let words: Vec<Vec<u8>> = env::args_os().skip(1).map(OsStringExt::into_vec).collect();
     let environment = |name: &str| env::var_os(name).map(OsString::into_vec);
-    let status = match parse::read(&words, &environment) {
+    let run = || match parse::read(&words, &environment) {
         Ok(wish) => fulfil(wish),
         Err(refusal) => fail(&refusal.error, refusal.eight_bit),
     };
-    ExitCode::from(status)
+    // A defect of ours has said so; its status is still one that callers know.
+    ExitCode::from(panic::catch_unwind(run).unwrap_or(crate::error::ExitCode::CRASHED.0))
 }
 
 fn fulfil(wish: Wish) -> u8 {

@@ -115,6 +115,50 @@ fn times_left_out() {
     ]);
 }
 
+/// What has little to show, or nothing, has at least to be taken, and to change nothing else.
+#[test]
+fn options_that_show_little() {
+    everywhere(&[
+        plain("open without access times", "-ai --open-noatime").atimes(),
+        plain("access times twice", "-ai -UU").atimes(),
+        plain("as root", "-ai --super"),
+        row("devices dropped", "-ai --drop-D").unordered(),
+        plain("blocking", "-ai --blocking-io"),
+        plain("a sender that is trusted", "-ai --trust-sender"),
+        plain("sorted otherwise", "-ai --qsort"),
+        plain("zeros without a list", "-ai0"),
+        plain("for sockets", "-ai --port=1 --sockopts=SO_KEEPALIVE --address=localhost"),
+        plain("with the links of old", "-ai --insecure-links"),
+        plain("quieter", "-aqq --stats"),
+        plain("sizes in units", "-a -hhh --stats"),
+        again("a second more is the same", "-ai --modify-window=1"),
+        plain("a second less is the same, two are not", "-ai --modify-window=1").before(times_off_by_one_and_two),
+        plain("room made in advance", "-ai -S --preallocate"),
+        again("room made in advance, in place", "-ai --inplace --preallocate"),
+    ]);
+}
+
+fn times_off_by_one_and_two(destination: &Path, source: &Path) {
+    zoo::same(destination, source);
+    let files = fs::read_dir(destination.join("contents")).expect("directory").flatten();
+    for (number, file) in files.filter(|file| file.file_type().is_ok_and(|kind| kind.is_file())).enumerate() {
+        let stat = file.metadata().expect("metadata");
+        let (seconds, nanos) =
+            (std::os::unix::fs::MetadataExt::mtime(&stat), std::os::unix::fs::MetadataExt::mtime_nsec(&stat));
+        zoo::set_time(&file.path(), seconds + 1 + number as i64 % 2, nanos);
+    }
+}
+
+#[test]
+fn debug_words() {
+    let said = ["own", "time", "nstr", "deltasum2", "hash", "cmd", "send", "dup"];
+    let cases = said.map(|word| {
+        let name: &'static str = Box::leak(format!("--debug={word}").into_boxed_str());
+        again(name, "-a --no-whole-file").arg(name).unordered()
+    });
+    check_all(&cases, &[(LOCAL, &ALONE), (PIPES, ONE_END)]);
+}
+
 #[test]
 fn changed_on_the_way() {
     everywhere(&[
