@@ -300,9 +300,20 @@ fn checksum_choices() {
     everywhere(&[
         again("list checksum", "-aci --checksum-choice=md4"),
         again("no checksum", "-ai --checksum-choice=none"),
+        again("no checksum of the data, checksums in the list", "-aci --checksum-choice=none,md4"),
         again("checksum seed", "-ai --no-whole-file --checksum-seed=32761"),
         plain("checksum unknown", "-ai --checksum-choice=md6"),
     ]);
+    // What has a file in it is refused: without a sum nothing tells old data from new.
+    let no_file = row("no checksum, no file", "-aci --checksum-choice=none").tree(|_| {});
+    let refused = [
+        row("no checksum to compare", "-aci --checksum-choice=none"),
+        row("no checksum in the list", "-ac --checksum-choice=md5,none"),
+        row("no checksum, a dry run", "-acn --checksum-choice=none"),
+        row("no checksum, a list", "-rc --checksum-choice=none").to(""),
+    ];
+    everywhere(&[no_file]);
+    check_all(&refused.map(|case| case.tree(zoo::few).unordered()), &[(LOCAL, &ALONE)]);
 }
 
 // What is said

@@ -14,10 +14,10 @@ use super::{
 use crate::{
     bytes,
     error::Result,
-    hash::{Algorithm, FileSum, Sum},
+    hash::{Algorithm, Sum},
     log::{Log, LogCode},
     options::{Debug, Dirs, Info, Options},
-    proto::Protocol,
+    proto::{Protocol, negotiate},
     sys::{at, clock, stat, stat::Stat},
     text::{mode::Chmod, path},
 };
@@ -247,7 +247,10 @@ impl Examiner {
         if self.copy_devices && stat.is_device() {
             self.device_as_file(&mut stat, place, segment);
         }
-        let sum = self.sum.filter(|_| stat.is_file()).map(|algorithm| self.file_sum(algorithm, place, &stat, segment));
+        let sum = match self.sum.filter(|_| stat.is_file()) {
+            Some(algorithm) => Some(self.file_sum(algorithm, place, &stat, segment)?),
+            None => None,
+        };
         let is_symlink = stat.is_symlink();
         if is_symlink && self.links && self.target.is_empty() {
             self.complain(bytes!["skipping symlink with 0-length value: ", full_name(segment, place)]);
@@ -284,13 +287,13 @@ impl Examiner {
     }
 
     /// The sum for `--checksum`; zeros for a file that cannot be opened, as the reference has it.
-    fn file_sum(&self, algorithm: Algorithm, place: Place<'_>, stat: &Stat, segment: &Segment) -> Sum {
+    fn file_sum(&self, algorithm: Algorithm, place: Place<'_>, stat: &Stat, segment: &Segment) -> Result<Sum> {
         let path = path_of(segment, place);
         let (tree, rel) = place.trees.place(&path);
         let follow = self.copy_links || self.copy_unsafe_links;
         match if follow { tree.open_read_follow(rel, 0) } else { tree.open_read(rel, 0) } {
-            Ok(file) => FileSum::of_file(algorithm, &file, stat.size),
-            Err(_) => Sum::zero(algorithm),
+            Ok(file) => negotiate::file_sum(algorithm, &file, stat.size),
+            Err(_) => Ok(Sum::zero(algorithm)),
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::{Kind, MODE_BITS, Rules, Wanted};
 use crate::{
+    error::Result,
     fs::Root,
-    hash::{FileSum, Sum},
-    proto::item::Flags,
+    hash::Sum,
+    proto::{item::Flags, negotiate},
     sys::stat::Stat,
 };
 
@@ -94,29 +95,32 @@ impl Rules {
 
     /// Whether the content need not be sent: same data as far as the options ask. The types must be equal already.
     /// C: generator.c quick_check_ok
-    pub fn quick_check(&self, wanted: &Wanted<'_>, stat: &Stat, root: &Root, path: &[u8]) -> bool {
-        match wanted.kind() {
-            Kind::Regular => self.same_file(wanted, stat, root, path),
+    ///
+    /// # Errors
+    /// Exit status 4 where `none` was chosen for the sums of `--checksum`.
+    pub fn quick_check(&self, wanted: &Wanted<'_>, stat: &Stat, root: &Root, path: &[u8]) -> Result<bool> {
+        Ok(match wanted.kind() {
+            Kind::Regular => return self.same_file(wanted, stat, root, path),
             Kind::Directory => true,
             Kind::Symlink => root.read_link(path).is_ok_and(|target| target == wanted.link_target),
             Kind::Special => (wanted.mode ^ stat.mode) & libc::S_IFMT == 0,
             Kind::Device => stat.rdev == wanted.rdev,
             Kind::Unsupported => false,
-        }
+        })
     }
 
-    fn same_file(&self, wanted: &Wanted<'_>, stat: &Stat, root: &Root, path: &[u8]) -> bool {
+    fn same_file(&self, wanted: &Wanted<'_>, stat: &Stat, root: &Root, path: &[u8]) -> Result<bool> {
         if stat.size != wanted.size {
-            return false;
+            return Ok(false);
         }
         if let Some(algorithm) = self.list_sum {
             let sum = match root.open_read(path, libc::O_NONBLOCK) {
-                Ok(file) => FileSum::of_file(algorithm, &file, stat.size),
+                Ok(file) => negotiate::file_sum(algorithm, &file, stat.size)?,
                 Err(_) => Sum::zero(algorithm),
             };
-            return wanted.sum == Some(&*sum);
+            return Ok(wanted.sum == Some(&*sum));
         }
-        self.size_only || !self.ignore_times && !self.mtime_differs(wanted, stat)
+        Ok(self.size_only || !self.ignore_times && !self.mtime_differs(wanted, stat))
     }
 }
 
@@ -217,7 +221,7 @@ mod tests {
         let right = Wanted { size: 4, mtime: stat.mtime, ..wanted(0o100644) };
         let late = Wanted { mtime: (stat.mtime.0 + 1, 0), ..right };
         let rules = archive_rules();
-        let check = |rules: &Rules, wanted: &Wanted<'_>| rules.quick_check(wanted, &stat, &root, b"f");
+        let check = |rules: &Rules, wanted: &Wanted<'_>| rules.quick_check(wanted, &stat, &root, b"f").unwrap();
         assert!(check(&rules, &right));
         assert!(!check(&rules, &late));
         assert!(!check(&rules, &Wanted { size: 5, ..right }));
@@ -228,15 +232,17 @@ mod tests {
         let sum = crate::hash::Algorithm::Md5.block_sum(0, b"data");
         assert!(check(&by_sum, &Wanted { sum: Some(&sum), ..late }));
         assert!(!check(&by_sum, &Wanted { sum: Some(b"wrong"), ..right }));
+        let without = Rules { list_sum: Some(crate::hash::Algorithm::None), ..rules.clone() };
+        assert!(without.quick_check(&Wanted { sum: Some(&[0]), ..right }, &stat, &root, b"f").is_err());
 
         let link = Wanted { link_target: b"here", ..wanted(0o120777) };
         let link_stat = root.stat(b"l").unwrap();
-        assert!(rules.quick_check(&link, &link_stat, &root, b"l"));
+        assert!(rules.quick_check(&link, &link_stat, &root, b"l").unwrap());
         let other = Wanted { link_target: b"there", ..link };
-        assert!(!rules.quick_check(&other, &link_stat, &root, b"l"));
+        assert!(!rules.quick_check(&other, &link_stat, &root, b"l").unwrap());
         let device = Wanted { rdev: (1, 3), ..wanted(0o020600) };
         let null = Stat { mode: 0o020600, rdev: (1, 3), ..Stat::default() };
-        assert!(rules.quick_check(&device, &null, &root, b"f"));
-        assert!(!rules.quick_check(&device, &Stat { rdev: (1, 5), ..null }, &root, b"f"));
+        assert!(rules.quick_check(&device, &null, &root, b"f").unwrap());
+        assert!(!rules.quick_check(&device, &Stat { rdev: (1, 5), ..null }, &root, b"f").unwrap());
     }
 }

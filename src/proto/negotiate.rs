@@ -1,10 +1,12 @@
 //! Which checksums are used: the lists of names that newer sides exchange, and `--checksum-choice`.
 
+use std::fs::File;
+
 use super::{Compat, Side};
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
-    hash::Algorithm,
+    hash::{Algorithm, FileSum, Sum},
     options::{Debug, Options},
     wire::{Reader, Writer},
 };
@@ -188,6 +190,19 @@ fn parse(choice: &[u8], implied: Algorithm) -> Result<(Algorithm, Algorithm)> {
         }
         None => algorithm(choice, choice).map(|both| (both, both)),
     }
+}
+
+/// The `--checksum` sum of the first `size` bytes of an open file. Without a sum no file is like another, and to take
+/// all for alike would leave old data in place. C: checksum.c file_checksum
+///
+/// # Errors
+/// Exit status 4 where `none` was chosen for the list.
+pub fn file_sum(algorithm: Algorithm, file: &File, size: u64) -> Result<Sum> {
+    if algorithm == Algorithm::None {
+        let line = "Invalid checksum-choice for --checksum: none (0)";
+        return Err(Error::new(ExitCode::UNSUPPORTED, line));
+    }
+    Ok(FileSum::of_file(algorithm, file, size))
 }
 
 /// A server's own list also limits what a client may choose. C: compat.c validate_choice_vs_env

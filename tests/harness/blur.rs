@@ -7,6 +7,8 @@ const FLEETING: &[&str] = &[
     // It says goodbye to a peer that may have left already.
     "rsync: [Receiver] write error: Broken pipe (32)\n",
     "] expand file_list pointer array to ",
+    // Of its processes the one that fails kills the others.
+    "rsync error: received SIGUSR1 (code 19)",
 ];
 
 /// Replaces the `names` that are each run's own, byte counts, speeds and source positions. Lines are sorted unless

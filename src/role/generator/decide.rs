@@ -130,7 +130,7 @@ impl Generator<'_> {
             }
             return Ok(());
         }
-        if self.is_current(visit, &old) {
+        if self.is_current(visit, &old)? {
             return self.keep(visit, &old);
         }
         if !self.make_node(visit, Node::Symlink { target }, &old, Room::Symlink) {
@@ -140,7 +140,7 @@ impl Generator<'_> {
     }
 
     fn visit_node(&mut self, visit: Visit<'_>, old: io::Result<Stat>) -> Result<()> {
-        if self.is_current(visit, &old) {
+        if self.is_current(visit, &old)? {
             return self.keep(visit, &old);
         }
         let device = visit.wanted.kind() == Kind::Device;
@@ -155,11 +155,13 @@ impl Generator<'_> {
     }
 
     /// Whether the same kind of thing with the same content stands there already.
-    fn is_current(&self, visit: Visit<'_>, old: &io::Result<Stat>) -> bool {
-        old.as_ref().is_ok_and(|old| {
-            Kind::of(old.mode) == visit.wanted.kind()
-                && self.transfer.rules.quick_check(&visit.wanted, old, &self.root, visit.path)
-        })
+    fn is_current(&self, visit: Visit<'_>, old: &io::Result<Stat>) -> Result<bool> {
+        match old {
+            Ok(old) if Kind::of(old.mode) == visit.wanted.kind() => {
+                self.transfer.rules.quick_check(&visit.wanted, old, &self.root, visit.path)
+            }
+            _ => Ok(false),
+        }
     }
 
     fn make_node(&self, visit: Visit<'_>, node: Node<'_>, old: &io::Result<Stat>, room: Room) -> bool {
@@ -212,7 +214,7 @@ impl Generator<'_> {
             }
             old = Err(io::Error::from_raw_os_error(libc::ENOENT));
         }
-        if first && self.is_current(visit, &old) {
+        if first && self.is_current(visit, &old)? {
             return self.keep(visit, &old);
         }
         match old {
