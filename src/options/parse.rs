@@ -107,11 +107,16 @@ fn make_wish(mut typed: Typed, words: &[Vec<u8>], env: Env) -> Result<Wish> {
         check::conclude(&mut typed, env)?;
         return Ok(print(&typed, help::usage()));
     }
+    let nothing_named = typed.args.is_empty();
     check::conclude(&mut typed, env)?;
     if typed.server && typed.options.arg_style == super::ArgStyle::Secluded && !typed.secluded_read {
         return Ok(Wish::ReadArgs(Secluded(Box::new(typed))));
     }
     check::refuse_later(&typed)?;
+    if typed.server && nothing_named {
+        let role = if typed.options.mode == Mode::ServerSender { "sender" } else { "Receiver" };
+        return Err(help::usage_error().by(role));
+    }
     Ok(Wish::Run(Box::new(typed.options)))
 }
 
