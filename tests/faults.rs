@@ -584,6 +584,14 @@ fn missing_permissions() {
             zoo::set_mode(&top.join(name), mode);
         }
     }
+    fn closed(path: &Path) -> Result<(), String> {
+        make_dir(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0)).map_err(|error| error.to_string())
+    }
+    fn unsearchable(path: &Path) -> Result<(), String> {
+        make_dir(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|error| error.to_string())
+    }
     let nobody = Situation { as_nobody: true, ..PLAIN };
     check(
         &[
@@ -594,6 +602,9 @@ fn missing_permissions() {
                 destination: read_only,
                 ..nobody
             },
+            Situation { name: "destination of mode 0", destination: closed, ..nobody },
+            Situation { name: "destination that cannot be entered", destination: unsearchable, ..nobody },
+            Situation { name: "dry run into it", options: "-an", destination: unsearchable, ..nobody },
             Situation { name: "file of mode 0", source: unreadable_file, ..nobody },
             Situation { name: "directories that cannot be read", source: unreadable_dir, ..nobody },
             Situation { name: "as another user", ..nobody },

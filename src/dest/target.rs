@@ -166,7 +166,8 @@ impl Entry<'_> {
         }
         let follow = self.below();
         let named = if self.options.insecure_links { Follow::Always } else { Follow::Trusted };
-        let opened = Root::open_named(dir, named, follow).and_then(|root| Ok((root.stat(b".")?.dev, root)));
+        let look = if step.is_empty() { |root: &Root| root.stat(b".") } else { Root::stat_inside };
+        let opened = Root::open_named(dir, named, follow).and_then(|root| Ok((look(&root)?.dev, root)));
         match opened {
             Ok((device, root)) => {
                 if dir != b"." && self.log.debug(Debug::Chdir) >= 1 {

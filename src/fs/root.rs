@@ -111,6 +111,12 @@ impl Root {
         self.dir.as_fd()
     }
 
+    /// Metadata of the directory itself, asked for inside it: fails where it may not be entered. A handle alone does
+    /// not tell, and what is never looked up in it would go unnoticed.
+    pub fn stat_inside(&self) -> io::Result<Stat> {
+        stat::stat_at(self.parent(b".")?.0.as_fd(), c".")
+    }
+
     /// Metadata of `rel`; a link itself, not what it points to.
     pub fn stat(&self, rel: &[u8]) -> io::Result<Stat> {
         let (dir, leaf) = self.parent(rel)?;
