@@ -94,6 +94,9 @@ fn the_last_component_is_followed_only_on_request() {
             assert_eq!(errno(root.open_read_follow(rel, 0)), want, "{what}");
         }
         assert_eq!(root.stat_follow(b"a/dir").map(|stat| stat.is_dir()).ok(), allowed.then_some(true));
+        assert!(root.stat_anywhere(b"a/out").unwrap().is_file());
+        assert!(root.stat_anywhere(b"a/dir").unwrap().is_dir());
+        assert_eq!(errno(root.stat_anywhere(b"a/dir/file")), want(allowed));
         assert_eq!(errno(root.open_dir(b"a/dir")), want(allowed));
         assert_eq!(errno(root.descend(b"a/dir")), want(allowed));
         if allowed {

@@ -129,13 +129,19 @@ impl Root {
     /// Metadata of what `rel` points to in the end, links followed under the root's rule.
     pub fn stat_follow(&self, rel: &[u8]) -> io::Result<Stat> {
         if self.follow == Follow::Always {
-            return self.with(rel, stat::stat_at);
+            return self.stat_anywhere(rel);
         }
         let stat = self.stat(rel)?;
         if !stat.is_symlink() {
             return Ok(stat);
         }
         self.resolve(rel)?.stat()
+    }
+
+    /// Metadata of what `rel` points to in the end, a link in the last component followed as the kernel does, wherever
+    /// it leads; the way there is subject to the root's rule. Fit to tell what a link is, not to work on it.
+    pub fn stat_anywhere(&self, rel: &[u8]) -> io::Result<Stat> {
+        self.with(rel, stat::stat_at)
     }
 
     /// Opens for reading; `flags` are further `O_*` bits such as `O_NOATIME`. A link is `ELOOP`.

@@ -113,7 +113,7 @@ impl Generator<'_> {
         if self.transfer.options.keep_dirlinks
             && entry.is_dir()
             && old.as_ref().is_ok_and(Stat::is_symlink)
-            && let Ok(stat) = self.root.stat_follow(path)
+            && let Ok(stat) = self.root.stat_anywhere(path) // one that may not be entered is still not ours to delete
             && stat.is_dir()
         {
             return Ok(Ok(stat));
