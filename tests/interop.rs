@@ -200,6 +200,61 @@ fn links_at_the_destination() {
     ]);
 }
 
+/// `-K` keeps every link that leads to a directory, those too below which nothing may be done.
+#[test]
+fn kept_directory_links() {
+    fn tree(source: &Path) {
+        let names = source.join("names");
+        fs::create_dir_all(names.join("below")).expect("directory");
+        zoo::file(&names.join("below/deep"), b"deep");
+        zoo::file(&names.join("one"), b"one");
+        zoo::file(&source.join("two"), b"two");
+        std::os::unix::fs::symlink("one", names.join("link")).expect("link");
+        let then = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_400_000_000);
+        for dir in [&names.join("below"), &names, source] {
+            fs::File::open(dir).and_then(|dir| dir.set_modified(then)).expect("time");
+        }
+    }
+    fn link(destination: &Path, target: &str) {
+        std::os::unix::fs::symlink(target, destination.join("names")).expect("link");
+    }
+    fn inside(destination: &Path, source: &Path) {
+        chain(destination, source);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(destination.join("real"), mode).expect("mode");
+    }
+    fn chain(destination: &Path, _: &Path) {
+        fs::create_dir(destination.join("real")).expect("directory");
+        std::os::unix::fs::symlink("real", destination.join("step")).expect("link");
+        link(destination, "step");
+    }
+    fn leading_out(destination: &Path, _: &Path) {
+        link(destination, "../src/names");
+    }
+    fn absolute(destination: &Path, _: &Path) {
+        link(destination, "/");
+    }
+    fn dangling(destination: &Path, _: &Path) {
+        link(destination, "nowhere");
+    }
+    fn a_link_to_a_file(destination: &Path, _: &Path) {
+        zoo::file(&destination.join("file"), b"old");
+        link(destination, "file");
+    }
+    everywhere(&[
+        row("a kept link, another mode", "-aiK").tree(tree).before(inside),
+        row("a kept link by way of another", "-aiK").tree(tree).before(chain),
+        row("a kept link out of the tree", "-aiK").tree(tree).before(leading_out),
+        row("a kept link out of the tree, dry", "-aiKn").tree(tree).before(leading_out),
+        row("a kept link out of the tree, list whole", "-aiK --no-inc-recursive").tree(tree).before(leading_out),
+        row("a kept absolute link", "-avK").tree(tree).before(absolute).unordered(),
+        row("a kept link and no directory times", "-aiKO").tree(tree).before(leading_out),
+        row("a dangling link is not kept", "-aiK").tree(tree).before(dangling),
+        row("a link to a file is not kept", "-aiK").tree(tree).before(a_link_to_a_file),
+        row("a link gone through as of old", "-aiK --insecure-links").tree(tree).before(inside),
+    ]);
+}
+
 // Which files
 
 #[test]

@@ -264,9 +264,10 @@ impl Root {
         self.with(rel, |dir, leaf| at::read_link(dir, leaf, target))
     }
 
-    /// Changes permission bits; `EOPNOTSUPP` for a link.
+    /// Changes permission bits; of what a link points to with [`Follow::Always`], else a link is `ELOOP`.
     pub fn chmod(&self, rel: &[u8], mode: u32) -> io::Result<()> {
-        self.or_by_handle(self.with(rel, |dir, leaf| at::chmod(dir, leaf, mode)), rel, |fd| at::chmod_handle(fd, mode))
+        let chmod = if self.follow == Follow::Always { at::chmod_follow } else { at::chmod };
+        self.or_by_handle(self.with(rel, |dir, leaf| chmod(dir, leaf, mode)), rel, |fd| at::chmod_handle(fd, mode))
     }
 
     /// Changes owner and group (`None`: as it is), of a link itself.

@@ -156,13 +156,29 @@ pub fn read_link(dir: BorrowedFd<'_>, name: &CStr, target: &mut Vec<u8>) -> io::
     }
 }
 
-/// Changes permissions without following a link; `EOPNOTSUPP` for a link.
+/// Changes permissions without following a link; `ELOOP` for a link, as from any call that meets one it may not follow.
 pub fn chmod(dir: BorrowedFd<'_>, name: &CStr, mode: u32) -> io::Result<()> {
     let permissions = Mode::from_bits_retain(mode & 0o7777);
-    match stat::fchmodat(dir, name, permissions, FchmodatFlags::NoFollowSymlink) {
+    let done = match stat::fchmodat(dir, name, permissions, FchmodatFlags::NoFollowSymlink) {
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => chmod_by_kernel(dir, name, mode),
-        other => Ok(other?),
+        other => other.map_err(io::Error::from),
+    };
+    // For a link the kernel has the word that it has for a file system without permissions.
+    match done {
+        Err(error)
+            if error.raw_os_error() == Some(libc::EOPNOTSUPP)
+                && super::stat::lstat_at(dir, name).is_ok_and(|stat| stat.is_symlink()) =>
+        {
+            Err(Errno::ELOOP.into())
+        }
+        other => other,
     }
+}
+
+/// Changes permissions of what the name leads to by the kernel's rules.
+pub fn chmod_follow(dir: BorrowedFd<'_>, name: &CStr, mode: u32) -> io::Result<()> {
+    let permissions = Mode::from_bits_retain(mode & 0o7777);
+    Ok(stat::fchmodat(dir, name, permissions, FchmodatFlags::FollowSymlink)?)
 }
 
 /// For a libc that has no way to do it (its own may want a mounted /proc): the system call of Linux 6.6.
@@ -255,7 +271,8 @@ mod tests {
         std::os::unix::fs::symlink("file", temp.path().join("link")).unwrap();
         fs::set_permissions(temp.path().join("file"), fs::Permissions::from_mode(0o600)).unwrap();
         let dir = File::open(temp.path()).unwrap();
-        assert!(chmod(dir.as_fd(), c"link", 0o777).is_err());
+        let error = chmod(dir.as_fd(), c"link", 0o777).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
         let mode = || fs::metadata(temp.path().join("file")).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode(), 0o600);
         chmod(dir.as_fd(), c"file", 0o4751).unwrap();
