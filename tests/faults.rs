@@ -586,7 +586,7 @@ fn missing_permissions() {
     }
     fn closed(path: &Path) -> Result<(), String> {
         make_dir(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).map_err(|error| error.to_string())
+        fs::set_permissions(path, fs::Permissions::from_mode(0o0)).map_err(|error| error.to_string())
     }
     fn unsearchable(path: &Path) -> Result<(), String> {
         make_dir(path)?;
