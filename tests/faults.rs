@@ -198,6 +198,11 @@ fn temporaries(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Whether a file is under way.
+fn data_has_come(destination: &Path) -> bool {
+    temporaries(destination).iter().any(|path| fs::metadata(path).is_ok_and(|stat| stat.len() > 0))
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Victim {
     Client,
@@ -281,8 +286,7 @@ fn signals_leave_no_temporary_but_partial_keeps_what_came() {
             let told = format!("{way:?}, {name}, to the server: {to_server}, {options}");
             let mut child = site.start(way, options);
             let end = Instant::now() + Duration::from_secs(20);
-            while !temporaries(&site.path("dst")).iter().any(|path| fs::metadata(path).is_ok_and(|stat| stat.len() > 0))
-            {
+            while !data_has_come(&site.path("dst")) {
                 assert!(Instant::now() < end, "{told}: nothing comes: {}", site.stderr());
                 thread::sleep(Duration::from_millis(5));
             }
@@ -323,7 +327,7 @@ struct Situation {
     source: fn(&Path),
     /// Makes the destination; a problem is a reason to skip.
     destination: fn(&Path) -> Result<(), String>,
-    /// Half a second into the run: called with the source.
+    /// When the first data has come: called with the source.
     meanwhile: Option<fn(&Path)>,
     undo: fn(&Path),
     as_nobody: bool,
@@ -364,9 +368,12 @@ impl Situation {
             command.uid(NOBODY).gid(NOBODY);
         }
         let meanwhile = self.meanwhile.map(|act| {
-            let source = site.path("src");
+            let (source, destination) = (site.path("src"), site.path(dst));
             thread::spawn(move || {
-                thread::sleep(Duration::from_millis(600));
+                let end = Instant::now() + Duration::from_secs(30);
+                while !data_has_come(&destination) && Instant::now() < end {
+                    thread::sleep(Duration::from_millis(5));
+                }
                 act(&source);
             })
         });
@@ -615,7 +622,7 @@ fn missing_permissions() {
 
 #[test]
 fn sources_that_change_meanwhile() {
-    let slow = Situation { options: "-a --bwlimit=1000", source: one_large, ..PLAIN };
+    let slow = Situation { options: "-a --bwlimit=500", source: one_large, ..PLAIN };
     check(
         &[
             Situation {
