@@ -211,6 +211,8 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result
         (Err(first), Ok(_)) | (Ok(_), Err(first)) => Err(settle(link, first)),
         (Err(received), Err(generated)) => {
             let first = match (is_echo(&received), is_echo(&generated)) {
+                // The receiver passed on an index that cannot be, and failed later.
+                (false, false) if generated.code == ExitCode::PROTOCOL => generated.by("generator"),
                 (false, _) => received.by("receiver"),
                 (true, false) => generated.by("generator"),
                 (true, true) => Error::silent(ExitCode::SIGNAL).by("generator"),

@@ -128,8 +128,7 @@ impl<'a> Generator<'a> {
             self.log.say(LogCode::Info, bytes!["delta-transmission ", how]);
         }
         initial.into_iter().for_each(|segment| self.add_segment(segment));
-        self.walk()?;
-        self.phases()?;
+        self.walk().and_then(|()| self.phases()).map_err(|error| self.told_before(error))?;
         self.debug(|| bytes!["generate_files finished"]);
         Ok(self.io_error)
     }
@@ -236,6 +235,18 @@ impl<'a> Generator<'a> {
         }
         self.current -= 1;
         Ok(())
+    }
+
+    /// A receiver that failed woke us up, maybe before we heard all that it said: an index that cannot be came first.
+    fn told_before(&mut self, error: Error) -> Error {
+        while let Ok(news) = self.feedback.try_recv() {
+            if let Err(earlier) = self.take(news)
+                && earlier.code == ExitCode::PROTOCOL
+            {
+                return earlier;
+            }
+        }
+        error
     }
 
     /// Waits for the receiver's next word, flushing first. C: io.c wait_for_receiver
