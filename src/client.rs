@@ -10,7 +10,7 @@ use crate::{
         forward::{FarArgs, client_info, far_args, local_server, settle_local},
         target::{Host, Target},
     },
-    proto::Side,
+    proto::{Side, handshake},
     report::summary::{self, Ending},
     server,
     session::{self, Ended, Shelf, Start, finish},
@@ -67,6 +67,7 @@ impl Client<'_> {
 
     /// Both ends in this process: we send, a server on a thread of its own receives.
     fn local(&self, sources: Vec<Vec<u8>>, dest: Option<Vec<u8>>) -> Result<ExitCode> {
+        handshake::check_own_version(self.options).map_err(|error| error.by("sender"))?;
         let far_wake = Wake::new().map_err(|error| session::ipc("eventfd", &error))?;
         let mut options = self.options.clone();
         settle_local(&mut options);

@@ -151,6 +151,13 @@ fn agree_on_version(ours: u8, remote: i32, side: Side) -> Result<(u8, u8)> {
     }
 }
 
+/// Refuses a version that no other end of ours could speak, before a local copy has two ends to say so.
+pub fn check_own_version(options: &Options) -> Result<()> {
+    let ours = options.protocol.unwrap_or(NEWEST_PROTOCOL);
+    let believable = i32::from(ours).clamp(OLDEST_PROTOCOL.into(), HIGHEST_BELIEVABLE);
+    agree_on_version(ours, believable, Side { server: false, sends: true, local: true }).map(drop)
+}
+
 /// Options that the common protocol has no words for.
 fn refuse_too_modern(version: u8, options: &Options, side: Side) -> Result<()> {
     let alt_dest = options.alt_dests.first().map_or("", |(kind, _)| match kind {
@@ -234,7 +241,7 @@ mod tests {
         (protocol, std::mem::take(&mut *kept.lock().unwrap()))
     }
 
-    fn text(result: Result<Protocol>) -> (u8, String) {
+    fn text<T: std::fmt::Debug>(result: Result<T>) -> (u8, String) {
         let error = result.unwrap_err();
         (error.code.0, String::from_utf8(error.message).unwrap())
     }
@@ -333,6 +340,18 @@ mod tests {
         let protocol = protocol.unwrap();
         assert_eq!(bytes, b"\x20\0\0\0");
         assert_eq!((protocol.transfer_sum, protocol.list_sum), (Algorithm::Md5, Algorithm::None));
+    }
+
+    #[test]
+    fn a_version_of_ones_own_choice() {
+        for version in [27, 30, 32] {
+            check_own_version(&options(version)).unwrap();
+        }
+        let (low, high) = ("at least 27", "no more than 32");
+        for (version, bound) in [(0, low), (26, low), (33, high), (40, high), (41, high), (255, high)] {
+            let line = format!("--protocol must be {bound} on the Client.");
+            assert_eq!(text(check_own_version(&options(version))), (2, line));
+        }
     }
 
     #[test]
