@@ -26,6 +26,21 @@ impl View {
 }
 
 impl Segment {
+    /// Says what the generator says of a segment that the receiver passed on to it; in the reference it reads the segment
+    /// for itself. C: io.c wait_for_receiver
+    pub fn tell_taken_over(&self, log: &Log, options: &Options) {
+        if log.debug(Debug::Flist) < 2 {
+            return;
+        }
+        log.say(LogCode::Info, bytes!["[", log.speaker().name(), "] receiving flist for dir ", self.parent]);
+        for (_, entry) in self.entries() {
+            log.say(LogCode::Info, bytes!["recv_file_name(", entry.path(), ")"]);
+        }
+        log.say(LogCode::Info, bytes!["received ", self.len(), " names"]);
+        self.dump(log, View::new(options, log), None);
+        log.say(LogCode::Info, "recv_file_list done");
+    }
+
     /// Says the whole segment, if that level of `--debug=flist` is on. `sources`: on the sending side, where the files
     /// come from. C: flist.c output_flist
     pub(super) fn dump(&self, log: &Log, view: View, sources: Option<&Sources>) {

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, ExitCode, Result},
     flist::{build::Walker, codec::Encoder},
     log::{Log, LogCode, Progress},
-    options::{Dirs, Info},
+    options::{Debug, Dirs, Info},
     proto::{
         filters,
         ndx::{Index, Indexes},
@@ -118,10 +118,13 @@ fn send_list(link: &mut Link<'_>) -> Result<List> {
     let paths = std::mem::take(&mut link.start.paths);
     let walker = Walker::new(options, protocol, chmod, paths, &link.log)?;
     let encoder = Encoder::new(options, protocol, &link.log);
-    let mut list = List::new(walker, encoder, protocol);
+    let mut list = List::new(walker, encoder, protocol, &link.log);
     list.send_first(&mut link.writer, begun, |names| progress.count(names))?;
     progress.end(list.total());
     list.send_second(&mut link.writer)?;
+    if !link.start.side.server && link.log.debug(Debug::Flist) >= 3 {
+        link.log.say(LogCode::Info, "file list sent");
+    }
     Ok(list)
 }
 

@@ -190,15 +190,16 @@ impl Generator<'_> {
         self.dirs.opened.insert(visit.path.to_vec(), mode & 0o7777);
     }
 
-    /// Brings back a directory's mode and time after its contents. C: generator.c touch_up_dirs
-    pub(super) fn touch_up(&mut self, entry: Entry<'_>, missing: bool) {
+    /// Brings back a directory's mode and time after its contents; `number`: its place among the directories, or in
+    /// the whole list. C: generator.c touch_up_dirs
+    pub(super) fn touch_up(&mut self, entry: Entry<'_>, number: i32, missing: bool) {
         let implied = !self.transfer.options.implied_dirs && entry.flags().has(flist::Flags::IMPLIED_DIR);
         if !self.dirs.tweaking || !entry.is_active() || implied {
             return;
         }
         let path = self.path_of(entry);
         if self.log.debug(Debug::Time) >= 2 {
-            self.log.say(LogCode::Info, bytes!["touch_up_dirs: ", path]);
+            self.log.say(LogCode::Info, bytes!["touch_up_dirs: ", path, " (", number, ")"]);
         }
         let opened = self.dirs.opened.remove(&path);
         let root = &self.root;
@@ -223,7 +224,7 @@ impl Generator<'_> {
         }
         let Some(segment) = self.list.segment(0).cloned() else { return };
         for (index, entry) in segment.entries().filter(|(_, entry)| entry.is_dir()) {
-            self.touch_up(entry, self.dirs.missing.contains(&index));
+            self.touch_up(entry, index, self.dirs.missing.contains(&index));
         }
     }
 

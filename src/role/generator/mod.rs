@@ -231,7 +231,7 @@ impl<'a> Generator<'a> {
         if let Some(segment) = self.list.drop_first()
             && let Some(parent) = segment.parent_entry()
         {
-            self.touch_up(parent, missing);
+            self.touch_up(parent, segment.parent, missing);
         }
         self.current -= 1;
         Ok(())
@@ -270,7 +270,10 @@ impl<'a> Generator<'a> {
 
     fn take(&mut self, news: Feedback) -> Result<()> {
         match news {
-            Feedback::Segment(segment) => self.add_segment(segment),
+            Feedback::Segment(segment) => {
+                segment.tell_taken_over(&self.log, &self.transfer.options);
+                self.add_segment(segment);
+            }
             Feedback::ListEnd => {
                 self.list_end = true;
                 if self.log.debug(Debug::Flist) >= 3 {

@@ -226,7 +226,7 @@ impl Work<'_> {
                 }
                 Index::ListEnd if incremental => {
                     self.list_complete = true;
-                    self.debug_list(|| bytes!["[receiver] flist_eof=1"]);
+                    self.debug_list(3, || bytes!["[receiver] flist_eof=1"]);
                     self.tell_generator(Feedback::ListEnd)?;
                 }
                 Index::Segment(dir) if incremental => self.segment(dir)?,
@@ -239,8 +239,8 @@ impl Work<'_> {
         }
     }
 
-    fn debug_list(&self, line: impl FnOnce() -> Vec<u8>) {
-        if self.log.debug(Debug::Flist) >= 2 {
+    fn debug_list(&self, level: u8, line: impl FnOnce() -> Vec<u8>) {
+        if self.log.debug(Debug::Flist) >= level {
             self.log.say(LogCode::Info, line());
         }
     }
@@ -250,7 +250,7 @@ impl Work<'_> {
             let line = "rsync: refusing sub-flist after final flist was freed";
             return Err(Error::new(ExitCode::PROTOCOL, line));
         }
-        self.debug_list(|| bytes!["[receiver] receiving flist for dir ", dir]);
+        self.debug_list(2, || bytes!["[receiver] receiving flist for dir ", dir]);
         let before = self.reader.total();
         let received = self.decoder.contents_of(self.reader, dir)?;
         self.tally.stats.list_size += self.reader.total() - before;

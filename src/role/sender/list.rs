@@ -6,7 +6,8 @@ use crate::{
     bytes,
     error::{Error, ExitCode, Result},
     flist::{Entry, FileList, Segment, build::Walker, codec::Encoder},
-    log::Speaker,
+    log::{Log, LogCode, Speaker},
+    options::Debug,
     proto::{
         Protocol,
         ndx::{Index, Indexes},
@@ -22,6 +23,7 @@ pub const LOOKAHEAD: usize = 1000;
 pub const IDLE_LOOKAHEAD: usize = 10_000;
 
 pub struct List {
+    log: Log,
     walker: Walker,
     encoder: Encoder,
     segments: FileList,
@@ -38,8 +40,9 @@ pub struct List {
 }
 
 impl List {
-    pub fn new(walker: Walker, encoder: Encoder, protocol: &Protocol) -> Self {
+    pub fn new(walker: Walker, encoder: Encoder, protocol: &Protocol, log: &Log) -> Self {
         Self {
+            log: log.clone(),
             walker,
             encoder,
             segments: FileList::new(),
@@ -104,6 +107,7 @@ impl List {
     /// What follows the first segment at once: the end, or the one directory that a lone argument names.
     pub fn send_second(&mut self, writer: &mut Writer) -> Result<()> {
         if !self.incremental {
+            self.debug_end();
             return Ok(());
         }
         if self.walker.next_dir().is_none() {
@@ -114,7 +118,14 @@ impl List {
 
     fn end(&mut self, writer: &mut Writer) -> Result<()> {
         self.complete = true;
+        self.debug_end();
         self.outgoing.write(writer, Index::ListEnd)
+    }
+
+    fn debug_end(&self) {
+        if self.log.debug(Debug::Flist) >= 3 {
+            self.log.say(LogCode::Info, "[sender] flist_eof=1");
+        }
     }
 
     /// How many entries were sent beyond the segment at work.
