@@ -128,6 +128,7 @@ const LINES: &[&str] = &[
     "-NQ a b",
     "--crtimes=x a b",
     "--server",
+    "--server -s",
     "--server --sender",
     "--server --sender -vlogDtpre.iLsfxCIvu",
     "--server --crtimes . a",

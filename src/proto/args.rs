@@ -1,6 +1,6 @@
 //! Arguments sent over the wire rather than on the remote's command line (`-s`, `--secluded-args`).
 //!
-//! Each ends in a zero byte, an empty one ends them all. The first is the name of the program.
+//! Each ends in a zero byte, an empty one ends them all, as does the end of the stream. The first is the name of the program.
 
 use crate::{
     error::{Error, ExitCode, Result},
@@ -34,16 +34,20 @@ pub fn receive(reader: &mut Reader) -> Result<Vec<Vec<u8>>> {
         }
         args.push(arg);
     }
-    if !args.is_empty() {
-        args.remove(0);
+    if args.is_empty() {
+        return Err(Error::new(ExitCode::SYNTAX, "rsync: argc is zero!"));
     }
+    args.remove(0);
     Ok(args)
 }
 
 fn word(reader: &mut Reader, left: &mut usize) -> Result<Vec<u8>> {
     let mut word = Vec::new();
     loop {
-        let byte = reader.byte()?;
+        let byte = match reader.byte() {
+            Err(error) if error.code == ExitCode::STREAM_IO => return Ok(word),
+            byte => byte?,
+        };
         *left = left.checked_sub(1).ok_or_else(|| Error::new(ExitCode::PROTOCOL, "too many arguments"))?;
         if byte == 0 {
             return Ok(word);
@@ -67,7 +71,10 @@ mod tests {
 
     #[test]
     fn none_at_all_and_too_many() {
-        assert!(receive(&mut Reader::over([0])).unwrap().is_empty());
+        for nothing in [&b""[..], b"\0"] {
+            assert_eq!(receive(&mut Reader::over(nothing)).unwrap_err().code, ExitCode::SYNTAX);
+        }
+        assert_eq!(receive(&mut Reader::over(b"rsync\0a")).unwrap(), [b"a"]);
         let endless = receive(&mut Reader::over(vec![b'x'; MAX_BYTES + 1])).unwrap_err();
         assert_eq!(endless.code, ExitCode::PROTOCOL);
     }
