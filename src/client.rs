@@ -4,7 +4,10 @@ use std::{sync::Arc, thread, time::Instant};
 
 use crate::{
     error::{Error, ExitCode, Result},
-    log::{Log, Sink, Speaker},
+    log::{
+        Log, Sink, Speaker,
+        terminal::{self, Terminal},
+    },
     options::{
         Info, Options,
         forward::{FarArgs, client_info, far_args, local_server, settle_local},
@@ -80,7 +83,7 @@ impl Client<'_> {
             end: there.woken_by(&far_wake),
             taker,
             dest,
-            terminal: Arc::clone(&self.terminal),
+            terminal: Arc::new(Terminal::new(terminal::Style::new(&theirs))),
             wake: &far_wake,
             umask: self.umask,
         };

@@ -5,7 +5,7 @@
 
 mod harness;
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::ffi::OsStrExt, path::Path};
 
 use harness::{
     Case, Ends, Program, Traffic, Way, check_all,
@@ -169,6 +169,28 @@ fn changed_on_the_way() {
         row("user map", "-ai --usermap=0:1,12345:7,*:9"),
         row("group map", "-ai --groupmap=0-5:54321"),
         row("not as root", "-ai --no-super").unordered(),
+    ]);
+}
+
+/// Who escapes a name is who writes it to the user: a client knows the locale's characters, a server's own stderr none.
+#[test]
+fn names_in_messages() {
+    fn tree(source: &Path) {
+        fs::create_dir(source.join("é")).expect("directory");
+        for name in ["é/ß", "e\u{301}", "plain"] {
+            zoo::file(&source.join(name), b"x");
+        }
+        zoo::file(&source.join(std::ffi::OsStr::from_bytes(b"no\xffcharacter")), b"x");
+    }
+    fn in_the_way(destination: &Path, _: &Path) {
+        fs::create_dir_all(destination.join("é/ß/full")).expect("directories");
+    }
+    let said = |name, args| row(name, args).tree(tree).before(in_the_way).unordered();
+    everywhere(&[
+        said("names in messages", "-aviO"),
+        said("names in messages, with eight bits", "-aviO8"),
+        said("names in messages, all on stderr", "-aviO --stderr=all"),
+        said("names in messages, none on a server's stderr", "-aviO --stderr=client"),
     ]);
 }
 

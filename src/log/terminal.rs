@@ -28,12 +28,17 @@ pub struct Style {
 }
 
 impl Style {
+    /// Of a client, or of a server's own stderr: a server never learns the locale's character set, and tells one byte
+    /// from another. C: rsync.c setup_iconv
     pub fn new(options: &Options) -> Self {
         Self {
             quiet: options.quiet > 0,
             all_to_stderr: options.stderr == Stderr::All,
             unbuffered: options.outbuf == Some(Outbuf::None),
-            policy: options.eight_bit_output.then_some(Policy::EightBit),
+            policy: match options.eight_bit_output {
+                true => Some(Policy::EightBit),
+                false => options.is_server().then_some(Policy::Printable),
+            },
         }
     }
 }
