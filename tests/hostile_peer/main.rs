@@ -7,6 +7,7 @@ mod harness;
 mod bytes;
 mod play;
 mod receiver;
+mod second_try;
 mod sender;
 mod truncated;
 

@@ -97,7 +97,7 @@ impl Work<'_> {
         let mode = rules.dest_mode(entry.mode(), existing, rules.default_perms());
         let wanted = Wanted { mode, ..dest::wanted(entry) };
         let incoming = Incoming { entry, path, wanted, basis, about };
-        let (in_place, partial) = (self.transfer.options.inplace, self.transfer.options.partial);
+        let in_place = self.transfer.options.inplace;
         let ended = if in_place { self.in_place(incoming)? } else { self.beside(incoming)? };
         match ended {
             Ended::InPlace => {
@@ -106,7 +106,8 @@ impl Work<'_> {
             }
             Ended::Declined => self.decline(index),
             Ended::Unverified => {
-                let kept = if in_place || partial { "retained" } else { "discarded" };
+                // Said of a partial file too, which is kept all the same.
+                let kept = if in_place { "retained" } else { "discarded" };
                 self.unverified(index, path, kept)
             }
         }
