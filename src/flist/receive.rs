@@ -27,6 +27,14 @@ pub struct Received {
     pub io_error: i32,
 }
 
+/// How far a list has come.
+#[derive(Clone, Copy, Debug)]
+pub enum Coming {
+    Names(usize),
+    /// That was all of it.
+    All(usize),
+}
+
 /// A directory by its number on the wire.
 enum Slot {
     /// Its contents may still come.
@@ -46,7 +54,7 @@ pub struct Decoder {
     next_index: i32,
     view: View,
     /// What the user may want to be told while a long list comes in.
-    on_progress: Option<Box<dyn FnMut(usize) + Send>>,
+    on_progress: Option<Box<dyn FnMut(Coming) + Send>>,
 }
 
 impl Decoder {
@@ -70,8 +78,8 @@ impl Decoder {
         })
     }
 
-    /// Calls back after every hundred names of a list.
-    pub fn on_progress(&mut self, call: Box<dyn FnMut(usize) + Send>) {
+    /// Calls back after every hundred names of the first list, and when it has come.
+    pub fn on_progress(&mut self, call: Box<dyn FnMut(Coming) + Send>) {
         self.on_progress = Some(call);
     }
 
@@ -128,6 +136,9 @@ impl Decoder {
         if log.debug(Debug::Flist) >= 2 {
             log.say(LogCode::Info, bytes!["received ", segment.len(), " names"]);
         }
+        if let Some(mut call) = self.on_progress.take() {
+            call(Coming::All(segment.len()));
+        }
         order::sort(&mut segment, self.order);
         if !self.entries.rules.inc_recurse {
             self.read_id_lists(from)?;
@@ -166,7 +177,7 @@ impl Decoder {
                 self.check_dir(segment, inside, &mut good_dir)?;
             }
             if let Some(call) = self.on_progress.as_mut().filter(|_| segment.len().is_multiple_of(100)) {
-                call(segment.len());
+                call(Coming::Names(segment.len()));
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::{
     error::{Error, ExitCode, Result},
     flist::{
         Segment,
-        receive::{Decoder, Received},
+        receive::{Coming, Decoder, Received},
         requested::Requested,
     },
     fs::{Follow, Root},
@@ -69,10 +69,11 @@ fn receive_list(link: &mut Link<'_>) -> Result<Beginning> {
     let chmod = options.chmod.as_deref().and_then(|text| Chmod::parse(text, link.transfer.rules.umask));
     let mut decoder = Decoder::new(options, protocol, chmod, requested(link), &link.log)?;
     let before = link.reader.total();
-    let counting = progress.clone();
-    decoder.on_progress(Box::new(move |names| counting.count(names)));
+    decoder.on_progress(Box::new(move |coming| match coming {
+        Coming::Names(names) => progress.count(names),
+        Coming::All(names) => progress.end(names),
+    }));
     let first = decoder.first(&mut link.reader)?;
-    progress.end(first.segment.len());
     let lone = first.segment.len() == 1;
     let mut beginning = Beginning {
         decoder,

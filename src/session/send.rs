@@ -70,7 +70,6 @@ pub(super) fn exchange_filters(link: &mut Link<'_>) -> Result<()> {
 }
 
 /// What a long list says while it is made, where it is not incremental. C: flist.c start_filelist_progress
-#[derive(Clone)]
 pub(super) struct ListProgress {
     log: Option<Log>,
     counts: bool,
