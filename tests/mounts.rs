@@ -1,0 +1,158 @@
+//! What stands on other file systems, in a mount namespace that ends with the run: the edge of `-x`, and aliases for all
+//! users of a machine.
+
+mod harness;
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use harness::{
+    Program, blur,
+    process::{self, Outcome},
+    skip, stand_in,
+    tree::{self, Tree},
+    zoo,
+};
+
+/// Why nothing can be mounted here, if so.
+fn cannot_mount() -> Option<String> {
+    let argv = ["-m", "sh", "-c", "mount -t tmpfs tmpfs /mnt"];
+    let tried = std::process::Command::new("unshare").args(argv).output();
+    match tried {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(format!("no mounts: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Err(error) => Some(format!("unshare: {error}")),
+    }
+}
+
+/// Whether both programs and mounts are there; if not, `what` counts as skipped.
+fn possible(what: &str) -> bool {
+    let missing = Program::Reference.missing().or_else(cannot_mount);
+    if let Some(why) = &missing {
+        skip(what, why);
+    }
+    missing.is_none()
+}
+
+/// A directory with `src`, and `dst` per program.
+struct Site {
+    dir: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let site = Self { dir: tempfile::Builder::new().prefix("oc-rsync-").tempdir().expect("temporary directory") };
+        let source = site.path("src");
+        for dir in ["a-mount/below", "b-plain", "c/deep-mount", "d-bound", "z"] {
+            fs::create_dir_all(source.join(dir)).expect("directory");
+        }
+        for file in ["a-mount/hidden", "b-plain/file", "c/file", "c/deep-mount/hidden", "z/file"] {
+            zoo::file(&source.join(file), file.as_bytes());
+        }
+        zoo::settle_dirs(&source);
+        site
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs a program when `mounts` has been done for it alone.
+    fn run(&self, mounts: &str, program: Program, argv: &[String]) -> Outcome {
+        let script = format!("{{ {mounts}; }} || exit 99\nexec \"$@\"");
+        let mut words: Vec<OsString> = ["-m", "sh", "-ec", &script, "sh"].map(OsString::from).to_vec();
+        words.push(program.path().into());
+        words.extend(argv.iter().map(OsString::from));
+        process::run_for(process::command(self.dir.path(), Path::new("unshare"), &words), &[], process::PATIENCE)
+    }
+
+    /// Both programs do the same; the text of what differs.
+    fn differences(&self, mounts: &str, argv: &[String]) -> Vec<String> {
+        let mut runs = [Program::Reference, Program::Ours].into_iter().map(|program| {
+            let destination = self.path("dst");
+            let _ = fs::remove_dir_all(&destination); // the run before
+            fs::create_dir(&destination).expect("destination");
+            tree::settle(&destination);
+            let ready = SystemTime::now();
+            let server = format!("--rsync-path={}", program.path().display());
+            let outcome = self.run(mounts, program, &[&[server], argv].concat());
+            let names = [(program.path(), "SERVER"), (self.dir.path().to_path_buf(), "@")];
+            let names = names.each_ref().map(|(path, name)| (path.as_path(), *name));
+            let said = [&outcome.stdout, &outcome.stderr].map(|text| blur::blur(text, &names, true));
+            (outcome.status, said, Tree::read(&destination, ready, false))
+        });
+        let (Some(reference), Some(ours)) = (runs.next(), runs.next()) else { return Vec::new() };
+        let mut told = reference.2.differences(&ours.2, false);
+        if reference.0 != ours.0 {
+            told.push(format!("  status: reference {:?}, ours {:?}", reference.0, ours.0));
+        }
+        told.extend(reference.1.iter().zip(&ours.1).filter_map(|(theirs, mine)| blur::line_difference(theirs, mine)));
+        if !told.is_empty() {
+            told.insert(0, format!("{argv:?}"));
+        }
+        told
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(String::from).collect()
+}
+
+#[test]
+fn one_file_system() {
+    if !possible("the edge of a file system") {
+        return;
+    }
+    let site = Site::new();
+    let mounts = "mount -t tmpfs -o mode=700 tmpfs src/a-mount; echo on >src/a-mount/top; mkdir src/a-mount/dir; \
+                  touch -d @1500000000 src/a-mount/dir src/a-mount/top src/a-mount; \
+                  mount -t tmpfs -o mode=750 tmpfs src/c/deep-mount; echo on >src/c/deep-mount/file; \
+                  touch -d @1500000000 src/c/deep-mount/file src/c/deep-mount; mount --bind src/z src/d-bound";
+    let shell = stand_in().display();
+    let mut told = Vec::new();
+    for options in ["-aix", "-aixx", "-aivvx --no-inc-recursive"] {
+        for paths in [
+            "src/ dst/".to_owned(),
+            "src/c src/a-mount src/b-plain dst/".to_owned(),
+            format!("-e {shell} src/ far:dst/"),
+            format!("-e {shell} far:src/ far:src/c dst/"),
+        ] {
+            told.extend(site.differences(mounts, &words(&format!("{options} {paths}"))));
+        }
+    }
+    assert!(told.is_empty(), "{}", told.join("\n"));
+    // The mounts were there: one is not entered.
+    site.run(mounts, Program::Ours, &words("-a src/ dst/whole"));
+    site.run(mounts, Program::Ours, &words("-ax src/ dst/edge"));
+    let there = |path: &str| site.path("dst").join(path).exists();
+    assert!(there("whole/a-mount/top") && there("edge/a-mount") && !there("edge/a-mount/top"));
+}
+
+#[test]
+fn aliases_of_a_machine_and_of_a_user() {
+    if !possible("aliases of a machine") {
+        return;
+    }
+    let site = Site::new();
+    let config = "rsync alias --everything -ai\nrsync alias --both --out-format=machine\nls alias --listed -l\n\
+                  rsync alias --wrong --nonsense\n";
+    fs::write(site.path("popt"), config).expect("aliases");
+    fs::write(site.path(".popt"), "rsync alias --mine --everything\nrsync alias --both --out-format=user\n")
+        .expect("aliases");
+    // A file can only be mounted over one that is there.
+    let mounts = "mount -t tmpfs tmpfs /mnt; cp -a /etc/. /mnt/; cp popt /mnt/popt; \
+                  mount --bind /mnt /etc";
+    let mut told = Vec::new();
+    for line in
+        ["--everything src/ dst/", "--mine src/ dst/", "-r --both src/ dst/", "--listed src/ dst/", "--wrong a b"]
+    {
+        told.extend(site.differences(mounts, &words(line)));
+    }
+    assert!(told.is_empty(), "{}", told.join("\n"));
+    let outcome = site.run(mounts, Program::Ours, &words("--everything src/z/ dst/z"));
+    assert!(String::from_utf8_lossy(&outcome.stdout).contains(">f+++++++++ file"), "{outcome:?}");
+}
