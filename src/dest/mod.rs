@@ -121,7 +121,6 @@ pub(crate) mod fixture {
         hash::Algorithm,
         log::{Sink, Speaker},
         options::{Info, Levels},
-        sys::users,
     };
 
     #[derive(Default)]
@@ -163,7 +162,7 @@ pub(crate) mod fixture {
             let ear = Arc::new(Ear::default());
             let base = dir.path().as_os_str().as_bytes();
             Self {
-                rules: Rules::new(&options, Algorithm::Md5, 0o022, users::effective_uid()),
+                rules: Rules::new(&options, Algorithm::Md5, 0o022),
                 root: Root::open(base, Follow::Never).unwrap(),
                 names: Names { base: base.to_vec(), module: None },
                 log: Log::new(levels, Arc::<Ear>::clone(&ear), Speaker::Receiver),

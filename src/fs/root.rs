@@ -75,12 +75,6 @@ impl Root {
         Ok(Self::from_handle(open_named(self.dir.as_fd(), path, named)?, follow))
     }
 
-    /// A directory of this tree as a tree of its own, under the same rule.
-    pub fn descend(&self, rel: &[u8]) -> io::Result<Self> {
-        let dir = at::open_dir_handle(self.directory(rel)?.as_fd(), c".")?;
-        Ok(Self::from_handle(dir, self.follow))
-    }
-
     /// The tree below an open directory (`O_PATH` will do).
     pub fn from_handle(dir: OwnedFd, follow: Follow) -> Self {
         Self { dir: Arc::new(dir), follow, parents: RefCell::default(), epoch: Arc::default(), seen: Cell::new(0) }

@@ -4,11 +4,7 @@ pub mod apply;
 pub mod ids;
 pub mod read;
 
-use crate::{
-    bytes,
-    hash::Algorithm,
-    options::{Options, Super},
-};
+use crate::{bytes, hash::Algorithm, options::Options};
 
 /// The permission bits that chmod can set. C: CHMOD_BITS
 pub const MODE_BITS: u32 = 0o7777;
@@ -91,8 +87,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// `euid`: the effective user; `list_sum`: what the handshake settled for `--checksum`.
-    pub fn new(options: &Options, list_sum: Algorithm, umask: u32, euid: u32) -> Self {
+    /// `list_sum`: what the handshake settled for `--checksum`.
+    pub fn new(options: &Options, list_sum: Algorithm, umask: u32) -> Self {
         Self {
             perms: options.perms,
             executability: options.executability,
@@ -102,11 +98,7 @@ impl Rules {
             omit_link_times: options.omit_link_times,
             owner: options.owner,
             group: options.group,
-            privileged: match options.super_user {
-                Super::ByUser => euid == 0,
-                Super::Yes | Super::Fake => true,
-                Super::No => false,
-            },
+            privileged: ids::am_root(options),
             modify_window: options.modify_window,
             size_only: options.size_only,
             ignore_times: options.ignore_times,
@@ -180,6 +172,7 @@ impl Names {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::options::Super;
 
     /// The rules of `-a` for root, umask 022.
     pub(crate) fn archive_rules() -> Rules {
@@ -191,7 +184,7 @@ pub(crate) mod tests {
             super_user: Super::Yes,
             ..Options::default()
         };
-        Rules::new(&options, Algorithm::Md5, 0o022, 0)
+        Rules::new(&options, Algorithm::Md5, 0o022)
     }
 
     pub(crate) fn wanted(mode: u32) -> Wanted<'static> {

@@ -19,7 +19,7 @@ use crate::{
         format::{Context, OutFormat, Subject},
         item::Run,
     },
-    sys::{clock, signal, users},
+    sys::{clock, signal},
 };
 
 /// What every role of one session knows: made after the handshake, never changed again.
@@ -39,11 +39,10 @@ pub struct Transfer {
 
 impl Transfer {
     pub fn new(options: &Options, protocol: Protocol, side: Side, umask: u32) -> Self {
-        let euid = users::effective_uid();
         let local = side.local;
         Self {
             link_times: handshake::receiver_sets_symlink_times(&protocol, side, options),
-            rules: Rules::new(options, protocol.list_sum, umask, euid),
+            rules: Rules::new(options, protocol.list_sum, umask),
             format: OutFormat::of(options),
             whole_file: options.whole_file.unwrap_or(local),
             options: options.clone(),

@@ -83,11 +83,6 @@ pub fn group_by_id(gid: u32) -> io::Result<Option<Group>> {
     })
 }
 
-/// All groups `user` is in, `gid` (usually that of the user database) included.
-pub fn groups_of(user: &[u8], gid: u32) -> io::Result<Vec<u32>> {
-    with_name(user, |user| Ok(unistd::getgrouplist(user, Gid::from_raw(gid))?.into_iter().map(Gid::as_raw).collect()))
-}
-
 fn read_user(entry: &libc::passwd) -> User {
     User { name: text(entry.pw_name), uid: entry.pw_uid, gid: entry.pw_gid, home: text(entry.pw_dir) }
 }
@@ -139,7 +134,6 @@ mod tests {
         assert_eq!(user_by_name(b"root").unwrap(), Some(root));
         let group = group_by_id(0).unwrap().unwrap();
         assert_eq!(group_by_name(&group.name).unwrap(), Some(group));
-        assert!(groups_of(b"root", 4321).unwrap().contains(&4321));
     }
 
     #[test]

@@ -81,49 +81,6 @@ fn last_component(out: &[u8], floor: usize) -> Option<usize> {
     Some(out[floor..body].iter().rposition(|&byte| byte == b'/').map_or(floor, |slash| floor + slash + 1))
 }
 
-/// Makes a peer's path stay where it belongs: leading slashes are replaced by `root`, and `..` goes up at most `depth`
-/// levels at the front and never past the front elsewhere.
-///
-/// With `keep_dots` the `.` components stay (they mark where `--relative` paths begin). C: util1.c sanitize_path
-pub fn sanitize(path: &[u8], root: &[u8], depth: usize, keep_dots: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(root.len() + path.len() + 2);
-    let mut depth = depth;
-    if path.first() == Some(&b'/') {
-        depth = 0;
-        out.extend_from_slice(root);
-        if root.len() > 1 {
-            out.push(b'/');
-        }
-    }
-    let mut floor = out.len();
-    let mut rest = path;
-    while let Some(start) = rest.iter().position(|&byte| byte != b'/') {
-        rest = &rest[start..];
-        let end = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
-        let (name, tail) = rest.split_at(end);
-        rest = tail;
-        if name == b"." && !keep_dots {
-            continue;
-        }
-        if name == b".." {
-            if depth == 0 || out.len() != floor {
-                out.truncate(last_component(&out, floor).unwrap_or(floor));
-                continue;
-            }
-            depth -= 1;
-            floor = out.len() + 3;
-        }
-        out.extend_from_slice(name);
-        if !tail.is_empty() {
-            out.push(b'/');
-        }
-    }
-    if out.is_empty() {
-        out.push(b'.');
-    }
-    out
-}
-
 /// How many directories deep a path leads; `.` components do not count, except a first one. C: util1.c count_dir_elements
 pub fn depth(path: &[u8]) -> usize {
     let mut names = path.split(|&byte| byte == b'/').enumerate();
@@ -288,30 +245,6 @@ mod tests {
         }
         for (path, expected) in [("..a", "..a"), ("a..", "a.."), ("a/...", "a/...")] {
             assert_eq!(text(clean(path.as_bytes(), how)), expected);
-        }
-    }
-
-    #[test]
-    fn sanitize_stays_inside() {
-        let cases: [(&str, &str, usize, bool, &str); 14] = [
-            ("a/b", "/mod", 0, false, "a/b"),
-            ("/a/b", "/mod", 5, false, "/mod/a/b"),
-            ("/a", "/", 0, false, "/a"),
-            ("/a", "", 0, false, "a"),
-            ("../a", "/mod", 0, false, "a"),
-            ("../a", "/mod", 1, false, "../a"),
-            ("../../a", "/mod", 1, false, "../a"),
-            ("a/../../b", "/mod", 2, false, "../b"),
-            ("/../a", "/mod", 3, false, "/mod/a"),
-            ("..", "/mod", 0, false, "."),
-            ("./a/./b/", "/mod", 0, false, "a/b/"),
-            ("./a/./b", "/mod", 0, true, "./a/./b"),
-            ("a//b/../..", "/mod", 0, false, "."),
-            ("", "/mod", 0, false, "."),
-        ];
-        for (path, root, depth, keep, expected) in cases {
-            let got = sanitize(path.as_bytes(), root.as_bytes(), depth, keep);
-            assert_eq!(String::from_utf8(got).unwrap(), expected, "{path} under {root:?}, depth {depth}");
         }
     }
 

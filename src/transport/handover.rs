@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     io, mem,
-    ops::Range,
     os::fd::OwnedFd,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -21,11 +20,10 @@ use crate::{
 /// How many source files may lie between the two sides: bounds the open descriptors.
 pub const FILES: usize = 32;
 
-/// An open source file and the bytes of it that stand for the data of a transfer.
+/// An open source file whose bytes stand for the data of a transfer.
 #[derive(Debug)]
 pub struct SourceFile {
     pub file: OwnedFd,
-    pub range: Range<u64>,
     /// As the sender shows it.
     pub name: Vec<u8>,
 }
@@ -155,19 +153,19 @@ mod tests {
         options::Levels,
     };
 
-    fn source(range: Range<u64>) -> SourceFile {
-        SourceFile { file: std::fs::File::open("/dev/null").unwrap().into(), range, name: Vec::new() }
+    fn source(name: u8) -> SourceFile {
+        SourceFile { file: std::fs::File::open("/dev/null").unwrap().into(), name: vec![name] }
     }
 
     #[test]
     fn files_come_in_their_order_and_are_bounded() {
         let (giver, taker) = handover(&Wake::new().unwrap());
-        (0..FILES as u64).for_each(|n| giver.try_offer(source(0..n)).unwrap());
-        assert!(giver.try_offer(source(0..9)).is_err());
-        assert_eq!(taker.take_next().unwrap().range, 0..0);
-        assert_eq!(taker.take_next().unwrap().range, 0..1);
-        giver.try_offer(source(0..9)).unwrap();
-        giver.try_offer(source(0..9)).unwrap();
+        (0..FILES as u8).for_each(|n| giver.try_offer(source(n)).unwrap());
+        assert!(giver.try_offer(source(99)).is_err());
+        assert_eq!(taker.take_next().unwrap().name, [0]);
+        assert_eq!(taker.take_next().unwrap().name, [1]);
+        giver.try_offer(source(99)).unwrap();
+        giver.try_offer(source(99)).unwrap();
         thread::scope(|scope| {
             let waiting = scope.spawn(|| giver.wait_for_room());
             thread::sleep(Duration::from_millis(20));
@@ -175,7 +173,7 @@ mod tests {
             waiting.join().unwrap().unwrap();
         });
         drop(taker);
-        assert!(giver.try_offer(source(0..1)).is_err());
+        assert!(giver.try_offer(source(1)).is_err());
     }
 
     #[test]

@@ -248,12 +248,6 @@ impl Reader {
         Ok(i32::from_le_bytes(self.array()?))
     }
 
-    /// C: io.c read_int_bounded
-    pub fn int_in(&mut self, range: RangeInclusive<i32>, what: &str) -> Result<i32> {
-        let value = self.int()?;
-        self.bounded(value, range, what)
-    }
-
     #[inline]
     pub fn varint(&mut self) -> Result<i32> {
         let first = self.byte()?;
@@ -276,18 +270,6 @@ impl Reader {
     pub fn varint_in(&mut self, range: RangeInclusive<i32>, what: &str) -> Result<i32> {
         let value = self.varint()?;
         self.bounded(value, range, what)
-    }
-
-    /// C: io.c read_varint_size
-    pub fn varint_size(&mut self, max: usize, what: &str) -> Result<usize> {
-        let value = self.varint()?;
-        match usize::try_from(value) {
-            Ok(size) if size <= max => Ok(size),
-            _ => Err(Error::new(
-                ExitCode::PROTOCOL,
-                bytes!["wire size ", what, " out of range: ", value, " > ", max, " [", self.role, "]"],
-            )),
-        }
     }
 
     fn bounded(&self, value: i32, range: RangeInclusive<i32>, what: &str) -> Result<i32> {
@@ -523,11 +505,8 @@ mod tests {
     #[test]
     fn bounds_are_told_as_the_reference_tells_them() {
         let message = |result: Result<i32>| String::from_utf8(result.unwrap_err().message).unwrap();
-        let mut reader = Reader::over([9, 0, 0, 0, 9, 9, 0xf8, 0, 2, b'x']);
-        assert_eq!(message(reader.int_in(0..=8, "x")), "wire value x out of range: 9 not in [0,8] [receiver]");
+        let mut reader = Reader::over([9, 0xf8, 0, 2, b'x']);
         assert_eq!(message(reader.varint_in(-1..=8, "y")), "wire value y out of range: 9 not in [-1,8] [receiver]");
-        let size = reader.varint_size(8, "z").map(|_| 0);
-        assert_eq!(message(size), "wire size z out of range: 9 > 8 [receiver]");
         assert_eq!(message(reader.varint()), "Overflow in read_varint()");
         assert_eq!(reader.byte().unwrap(), 0);
         let string = reader.vstring(1).map(|_| 0);

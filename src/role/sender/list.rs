@@ -62,12 +62,12 @@ impl List {
         self.encoder.counts().entries == 0
     }
 
-    /// Entries in play.
     /// The index of the last entry sent so far; -1 when all are done.
     pub fn last_index(&self) -> i32 {
         self.segments.last().map_or(-1, |last| last.end_index() - 1)
     }
 
+    /// Entries in play.
     pub fn total(&self) -> usize {
         self.segments.total()
     }

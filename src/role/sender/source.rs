@@ -182,7 +182,7 @@ impl Sender<'_> {
             return Ok(if self.send_whole(&opened.file, size)? { None } else { Some(opened) });
         }
         let Some(giver) = &self.giver else { return Ok(Some(opened)) };
-        let mut source = SourceFile { file: OwnedFd::from(opened.file), range: 0..size, name: opened.full_name };
+        let mut source = SourceFile { file: OwnedFd::from(opened.file), name: opened.full_name };
         while let Err(back) = giver.try_offer(source) {
             source = back;
             self.writer.flush()?;
