@@ -174,7 +174,7 @@ fn wait(child: &mut Child) -> Status {
 }
 
 fn gone(pids: &[u32]) -> bool {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + process::PATIENCE;
     let alive = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
     while pids.iter().any(alive) {
         if Instant::now() > end {
@@ -285,7 +285,7 @@ fn signals_leave_no_temporary_but_partial_keeps_what_came() {
         for options in ["-a --bwlimit=500", "-a --bwlimit=500 --partial"] {
             let told = format!("{way:?}, {name}, to the server: {to_server}, {options}");
             let mut child = site.start(way, options);
-            let end = Instant::now() + Duration::from_secs(20);
+            let end = Instant::now() + process::PATIENCE;
             while !data_has_come(&site.path("dst")) {
                 assert!(Instant::now() < end, "{told}: nothing comes: {}", site.stderr());
                 thread::sleep(Duration::from_millis(5));
@@ -370,7 +370,7 @@ impl Situation {
         let meanwhile = self.meanwhile.map(|act| {
             let (source, destination) = (site.path("src"), site.path(dst));
             thread::spawn(move || {
-                let end = Instant::now() + Duration::from_secs(30);
+                let end = Instant::now() + process::PATIENCE;
                 while !data_has_come(&destination) && Instant::now() < end {
                     thread::sleep(Duration::from_millis(5));
                 }
@@ -526,7 +526,7 @@ fn a_failure_in_the_midst_of_much_to_say() {
         argv.push(ours.display().to_string());
         argv.extend(old.argv(way, &ours, "-a -B 64", &dst));
         let command = process::command(old.dir.path(), Path::new("/bin/sh"), &argv);
-        let outcome = process::run_for(command, &[], Duration::from_secs(30));
+        let outcome = process::run_for(command, &[], process::PATIENCE);
         let said = String::from_utf8_lossy(&outcome.stderr);
         assert_eq!(outcome.status, Status::Exit(11), "{way:?}: {said}");
         assert!(said.contains("File too large (27)"), "{way:?}: {said}");
@@ -537,18 +537,16 @@ fn a_failure_in_the_midst_of_much_to_say() {
 #[test]
 fn one_signal_ends_a_push_whose_far_side_no_longer_listens() {
     // It takes some of what comes, and then nothing more.
-    let shell = process::script("stall.sh", "shift\nhead -c 400000 | \"$@\" &\nsleep 60\n");
+    let shell = process::script("stall.sh", "shift\nhead -c 400000 | \"$@\" &\nsleep 300\n");
     let site = Site { shell: shell.display().to_string(), ..Site::new(many) };
     for name in [Signal::SIGTERM, Signal::SIGUSR1] {
         let mut child = site.start(Way::Push, "-a");
         thread::sleep(Duration::from_millis(1500));
         let below: Vec<u32> = descendants(child.id()).into_iter().map(|(pid, _)| pid).collect();
-        let start = Instant::now();
         signal(child.id(), name);
         let status = wait(&mut child);
         let code = if name == Signal::SIGUSR1 { 19 } else { 20 };
         assert_eq!(status, Status::Exit(code), "{name}: {}", site.stderr());
-        assert!(start.elapsed() < Duration::from_secs(15), "{name}: {:?}", start.elapsed());
         below.into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
         site.clear();
     }

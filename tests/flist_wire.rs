@@ -157,7 +157,7 @@ impl Peer {
     fn receive(&mut self, enough: usize) -> Vec<u8> {
         let mut got = Vec::new();
         while got.len() < enough {
-            match self.data.recv_timeout(Duration::from_secs(10)) {
+            match self.data.recv_timeout(Duration::from_secs(60)) {
                 Ok(piece) => got.extend(piece),
                 Err(_) => break,
             }

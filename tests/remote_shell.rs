@@ -31,8 +31,9 @@ use nix::{
 /// Drops what ssh would take for itself, up to and including the host.
 const FAR: &str = "while :; do case \"$1\" in -l) shift 2;; -*) shift;; *) break;; esac; done\nshift\n";
 
-/// A session that is cut short when the far side has run for a second: `$1` is how the stand-in itself ends.
-const DIES: &str = "exec 3<&0\nsetsid sh -c \"exec $*\" <&3 3<&- & far=$!\nexec <&- 3<&- >&-\nsleep 1\nkill -9 -$far\n";
+/// A session that is cut short when data has begun to flow; how the stand-in itself ends follows.
+const DIES: &str = "exec 3<&0\nsetsid sh -c \"exec $*\" <&3 3<&- & far=$!\nexec <&- 3<&- >&-\n\
+    until [ -s \"$(echo dst/.big.*)\" ]; do sleep 0.05; done\nsleep 0.3\nkill -9 -$far\n";
 
 const BIG: usize = 3_000_000;
 
@@ -313,11 +314,9 @@ fn a_flood_of_messages_that_nobody_reads() {
         let mut command = stage.client(Program::Ours, &shell, args);
         let (mut unread, stderr) = std::io::pipe().unwrap();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-        let start = Instant::now();
         let mut child = command.spawn().unwrap();
         drop(command); // it holds the writing end
-        assert!(wait(&mut child, Duration::from_secs(60)).is_some_and(|status| status == Status::Exit(0)));
-        assert!(start.elapsed() < Duration::from_secs(60));
+        assert_eq!(wait(&mut child, process::PATIENCE), Some(Status::Exit(0)));
         stage.assert_copied();
         stage.clear();
         let mut text = String::new();
@@ -343,7 +342,7 @@ fn a_flood_that_is_read_late_says_what_is_missing() {
     until(|| stage.path("flooded").exists());
     let mut text = String::new();
     late.read_to_string(&mut text).unwrap();
-    assert_eq!(wait(&mut child, Duration::from_secs(20)), Some(Status::Exit(0)));
+    assert_eq!(wait(&mut child, process::PATIENCE), Some(Status::Exit(0)));
     assert!(text.ends_with("end\n"), "{:?}", text.get(text.len().saturating_sub(300)..));
     let notes: Vec<&str> = text.lines().filter(|line| line.contains("dropped")).collect();
     assert!(matches!(notes[..], [note] if note.starts_with("rsync: warning: ")), "{notes:?}");
@@ -363,7 +362,7 @@ fn messages_to_a_closed_standard_error() {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
     drop(closed);
     let mut child = command.spawn().unwrap();
-    assert_eq!(wait(&mut child, Duration::from_secs(30)), Some(Status::Exit(0)));
+    assert_eq!(wait(&mut child, process::PATIENCE), Some(Status::Exit(0)));
     stage.assert_copied();
 }
 
@@ -371,12 +370,10 @@ fn messages_to_a_closed_standard_error() {
 fn a_survivor_that_keeps_the_messages_open() {
     need_reference!("a survivor that keeps the messages open");
     let stage = Stage::new();
-    let body = format!("{FAR}sleep 20 </dev/null >/dev/null &\necho $! >survivor\nsh -c \"$*\"\n");
+    let body = format!("{FAR}sleep 300 </dev/null >/dev/null &\necho $! >survivor\nsh -c \"$*\"\n");
     for args in [PUSH, PULL] {
-        let start = Instant::now();
         let outcome = stage.ours(&body, args);
         assert_eq!(outcome.status, Status::Exit(0));
-        assert!(start.elapsed() < Duration::from_secs(10));
         stage.assert_copied();
         stage.clear();
         let survivor = fs::read_to_string(stage.path("survivor")).unwrap().trim().parse().unwrap();
@@ -412,12 +409,10 @@ fn death_in_the_middle_of_a_file() {
 fn a_silent_far_side_times_out() {
     need_reference!("a silent far side times out");
     let stage = Stage::new();
-    let shell = stage.script("stand-in", "echo $$ >pid\nexec sleep 50\n");
+    let shell = stage.script("stand-in", "echo $$ >pid\nexec sleep 300\n");
     for args in [["-a", "--timeout=1", "far:src/", "dst"], ["-a", "--timeout=1", "src/", "far:dst"]] {
-        let start = Instant::now();
         let outcome = stage.same_as_reference(&shell, &args);
         assert_eq!(outcome.status, Status::Exit(30));
-        assert!(start.elapsed() < Duration::from_secs(15));
         let pid = fs::read_to_string(stage.path("pid")).unwrap();
         assert!(!Path::new("/proc").join(pid.trim()).exists(), "the stand-in is gone");
     }
@@ -428,15 +423,13 @@ fn a_far_side_that_stops_in_the_middle_times_out() {
     need_reference!("a far side that stops in the middle");
     let stage = Stage::new();
     let body = format!(
-        "{FAR}exec 3<&0\nsetsid sh -c \"exec $*\" <&3 3<&- & far=$!\necho $far >far\nsleep 1\nkill -STOP -$far\nexec sleep 50\n"
+        "{FAR}exec 3<&0\nsetsid sh -c \"exec $*\" <&3 3<&- & far=$!\necho $far >far\nsleep 1\nkill -STOP -$far\nexec sleep 300\n"
     );
     for args in [
         ["-a", "--timeout=2", "--bwlimit=900", "far:src/", "dst"],
         ["-a", "--timeout=2", "--bwlimit=900", "src/", "far:dst"],
     ] {
-        let start = Instant::now();
         let outcome = stage.ours(&body, &args);
-        assert!(start.elapsed() < Duration::from_secs(15));
         let far = fs::read_to_string(stage.path("far")).unwrap().trim().parse().unwrap();
         let _ = killpg(Pid::from_raw(far), Signal::SIGKILL); // it may have ended with its connection
         assert_eq!(outcome.status, Status::Exit(30), "{}", String::from_utf8_lossy(&outcome.stderr));
@@ -457,9 +450,8 @@ fn signals_in_the_middle_of_a_file() {
             (&["-a", "--bwlimit=1000", "--partial", "far:src/", "dst"], Some(&["a", "big"])),
         ] {
             let child = stage.client(Program::Ours, &shell, args);
-            let (outcome, took) = stage.interrupted(child, |pid| kill(pid, signal));
+            let outcome = stage.interrupted(child, |pid| kill(pid, signal));
             assert_eq!(outcome.status, Status::Exit(20), "{signal} {args:?}");
-            assert!(took < Duration::from_secs(4), "{took:?}");
             let lines = stage.lines(&outcome);
             let words = "rsync error: received SIGINT, SIGTERM, or SIGHUP (code 20)";
             assert!(matches!(&lines[..], [line] if line.starts_with(words)), "{args:?}: {lines:?}");
@@ -483,7 +475,7 @@ fn the_shell_has_time_to_restore_the_terminal() {
     let shell = stage.script("stand-in", &body);
     let mut client = stage.client(Program::Ours, &shell, &["-a", "--bwlimit=1000", "src/", "far:dst"]);
     client.process_group(0);
-    let (outcome, _) = stage.interrupted(client, |pid| killpg(pid, Signal::SIGINT));
+    let outcome = stage.interrupted(client, |pid| killpg(pid, Signal::SIGINT));
     assert_eq!(outcome.status, Status::Exit(20), "{}", String::from_utf8_lossy(&outcome.stderr));
     assert_eq!(fs::read_to_string(stage.path("restored")).unwrap(), "yes\n");
 }
@@ -526,26 +518,24 @@ fn a_prompt_on_the_terminal_is_answered() {
 }
 
 impl Stage {
-    /// Starts a client, interrupts it when data has begun to flow, and gives it 20 seconds to end; how long it took.
-    fn interrupted(&self, mut command: Command, act: impl Fn(Pid) -> nix::Result<()>) -> (Outcome, Duration) {
+    /// Starts a client, interrupts it when data has begun to flow, and gives it a while to end.
+    fn interrupted(&self, mut command: Command, act: impl Fn(Pid) -> nix::Result<()>) -> Outcome {
         let (mut reader, stderr) = std::io::pipe().unwrap();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let mut child = command.spawn().unwrap();
         drop(command);
         until(|| self.destination().iter().any(|name| name.starts_with(".big.")));
         thread::sleep(Duration::from_millis(400));
-        let start = Instant::now();
         act(Pid::from_raw(child.id().try_into().unwrap())).unwrap();
-        let status = wait(&mut child, Duration::from_secs(20)).unwrap_or(Status::Hung);
-        let took = start.elapsed();
+        let status = wait(&mut child, process::PATIENCE).unwrap_or(Status::Hung);
         let mut stderr = Vec::new();
         reader.read_to_end(&mut stderr).unwrap();
-        (Outcome { status, stdout: Vec::new(), stderr }, took)
+        Outcome { status, stdout: Vec::new(), stderr }
     }
 }
 
 fn until(condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + process::PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "it never came to that");
         thread::sleep(Duration::from_millis(10));

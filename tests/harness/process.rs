@@ -21,7 +21,7 @@ use nix::{
 };
 
 /// No single run of a test takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How a run ended and what it said.
 #[derive(Clone, Debug)]

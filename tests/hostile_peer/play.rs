@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// More than any run may take.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Where the program under test sits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
