@@ -3,13 +3,14 @@
 use std::{sync::Arc, thread, time::Instant};
 
 use crate::{
+    bytes,
     error::{Error, ExitCode, Result},
     log::{
-        Log, Sink, Speaker,
+        Log, LogCode, Sink, Speaker,
         terminal::{self, Terminal},
     },
     options::{
-        Info, Options,
+        Debug, Info, Options,
         forward::{FarArgs, client_info, far_args, local_server, settle_local},
         target::{Host, Target},
     },
@@ -17,12 +18,12 @@ use crate::{
     report::summary::{self, Ending},
     server,
     session::{self, Ended, Shelf, Start, finish},
-    sys::{poll::Wake, process, signal},
+    sys::{locale, poll::Wake, process, signal},
     text::number::Style,
     transport::{
         Connection,
         pair::{handover, pair},
-        shell::{self, Child, ShellCommand},
+        shell::{self, Child, ShellCommand, words_line},
     },
 };
 
@@ -58,14 +59,41 @@ impl Client<'_> {
         Ok(match target {
             Target::Local { sources, dest } => self.local(sources, dest)?,
             Target::Push { host, sources, dest } => {
+                self.debug_command(Some(&host), Some(&dest));
                 let args = far_args(self.options, true, &[dest]);
                 self.remote(&host, args, true, sources, Vec::new())?
             }
             Target::Pull { host, sources, dest } => {
+                self.debug_command(Some(&host), sources.first());
                 let args = far_args(self.options, false, &sources);
                 self.remote(&host, args, false, dest.into_iter().collect(), sources)?
             }
         })
+    }
+
+    /// A voice for what no role says.
+    fn log(&self) -> Log {
+        Log::new(self.options.levels.clone(), Arc::clone(&self.terminal), Speaker::Client)
+    }
+
+    /// Where the other side is, before it is started. C: in main.c start_client
+    fn debug_command(&self, host: Option<&Host>, path: Option<&Vec<u8>>) {
+        let log = self.log();
+        if log.debug(Debug::Cmd) < 2 {
+            return;
+        }
+        let shown = |word: Option<&Vec<u8>>| word.cloned().unwrap_or_else(|| b"<NULL>".to_vec());
+        let shell = shown(self.options.rsh.as_ref().filter(|_| host.is_some()));
+        let (machine, user) = (shown(host.map(|host| &host.name)), shown(host.and_then(|host| host.user.as_ref())));
+        let line = bytes!["cmd=", shell, " machine=", machine, " user=", user, " path=", shown(path)];
+        log.say(LogCode::Info, line);
+    }
+
+    /// Whose characters our lines may have. C: rsync.c setup_iconv
+    fn debug_charset(&self) {
+        if self.log().debug(Debug::Iconv) >= 2 && !self.options.eight_bit_output {
+            self.log().say(LogCode::Info, bytes!["msg checking charset: ", locale::codeset()]);
+        }
     }
 
     /// Both ends in this process: we send, a server on a thread of its own receives.
@@ -75,6 +103,12 @@ impl Client<'_> {
         let mut options = self.options.clone();
         settle_local(&mut options);
         let dest = dest.unwrap_or_else(|| b".".to_vec());
+        self.debug_command(None, Some(&dest));
+        if self.log().debug(Debug::Cmd) >= 2 {
+            // The reference's second process has these arguments, and nothing else on its command line.
+            self.log().say(LogCode::Client, words_line(&[b".".to_vec(), dest.clone()]));
+        }
+        self.debug_charset();
         let theirs = local_server(&options, &dest);
         let (here, there) = pair(&self.wake);
         let (giver, taker) = handover(&self.wake);
@@ -134,6 +168,7 @@ impl Client<'_> {
             ..ShellCommand::default()
         };
         let Connection { read, write, child } = shell::spawn(&command, &self.wake, &log)?;
+        self.debug_charset();
         let info = Options { client_info: client_info(options, sends), ..options.clone() };
         let ended = session::run(Start {
             options: &info,
@@ -155,6 +190,7 @@ impl Client<'_> {
     /// Reaps the remote shell; where the connection was lost, its exit status says more than we know.
     fn after_child(&self, mut ended: Ended, child: Child) -> ExitCode {
         if ended.stats.is_some() {
+            self.debug_wait(&ended, child.pid());
             let code = match child.finish(&self.wake) {
                 shell::Ended::Stopped => finish::interrupt_code(),
                 end => end.code(),
@@ -172,13 +208,24 @@ impl Client<'_> {
         self.conclude(ended, ExitCode::OK)
     }
 
+    /// That all that is left is the end of the remote shell. C: in main.c client_run
+    fn debug_wait(&self, ended: &Ended, pid: u32) {
+        let (log, sends) = (self.log(), ended.speaker == Speaker::Sender);
+        if sends && log.debug(Debug::Exit) >= 2 {
+            log.say(LogCode::Info, bytes!["client_run waiting on ", pid]);
+        } else if !sends && log.debug(Debug::Recv) >= 1 {
+            log.say(LogCode::Info, bytes!["client_run2 waiting on ", pid]);
+        }
+    }
+
     /// The summary and the closing line of a run whose other end gave `far`.
     fn conclude(&self, ended: Ended, far: ExitCode) -> ExitCode {
         let log = Log::new(self.options.levels.clone(), Arc::clone(&self.terminal), ended.speaker);
         let Some(stats) = &ended.stats else {
             let code = ended.code.max(far);
             if let Some(error) = ended.unclosed {
-                finish::tell(&log, &Error { code, ..error });
+                log.say_lines(LogCode::Error, &error.message);
+                finish::close(&log, &Error { code, ..error }, code, self.options.dry_run);
             }
             return code;
         };
@@ -199,9 +246,9 @@ impl Client<'_> {
             ExitCode::OK => ended.code,
             far => far,
         };
-        if code != ExitCode::OK {
-            finish::tell_code(&log, &Error::silent(code));
-        }
+        // Who receives learns of single files from its receiver's own status.
+        let first = if ended.speaker == Speaker::Sender { far } else { code };
+        finish::close(&log, &Error::silent(code), first, self.options.dry_run);
         code
     }
 }

@@ -143,6 +143,16 @@ impl<'a, S: Source, O: Output> Patch<'a, S, O> {
         Ok(data)
     }
 
+    /// A block about to be copied, for `--debug=deltasum3`; `None` where it cannot be.
+    pub fn describe(&self, block: u32) -> Option<String> {
+        if block >= self.head.count || self.basis.is_none() {
+            return None;
+        }
+        let (len, from, to) = (self.head.len_of(block), self.head.offset_of(block), self.position);
+        let seek = if self.in_place && from == to { " (seek)" } else { "" };
+        Some(format!("chunk[{block}] of size {len} at {from} offset={to}{seek}"))
+    }
+
     /// Where the next byte goes.
     pub fn position(&self) -> u64 {
         self.position

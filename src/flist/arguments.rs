@@ -46,6 +46,9 @@ impl Walker {
         let listed = self.list_path(segment, source, name, Some(stat), flags, Level::Named)?;
         let enters = listed.filter(|&at| as_dir && segment.entry(at).is_dir());
         if enters.is_some() && (!self.plan.inc_recurse || argument.kind == NameKind::Dot) {
+            if self.plan.inc_recurse && !std::mem::replace(&mut self.entered_dot, true) {
+                self.debug_enter(source, name);
+            }
             self.work.push(Work::Scan { source, path: name.to_vec(), flags: content, mode: stat.mode });
         }
         Ok(())
@@ -134,7 +137,11 @@ impl Walker {
         let slashes = memchr::memchr_iter(b'/', dirs).filter(|&slash| slash > start);
         let ends: Vec<usize> = slashes.chain([dirs.len()]).collect();
         for end in ends {
-            self.list_implied(segment, source, &dirs[..end])?;
+            if let Some(at) = self.list_implied(segment, source, &dirs[..end])?
+                && segment.entry(at).is_dir()
+            {
+                self.debug_enter(source, &dirs[..end]);
+            }
         }
         self.implied.path = dirs.to_vec();
         Ok(())

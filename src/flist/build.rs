@@ -52,6 +52,8 @@ pub(super) enum Work {
     Scan { source: u32, path: Vec<u8>, flags: Flags, mode: u32 },
     /// Names below a directory that is only led to.
     Rests { source: u32, path: Vec<u8>, rests: Vec<Rest> },
+    /// All below a directory that was read was listed.
+    Leave,
 }
 
 /// What the options say about walking.
@@ -103,6 +105,8 @@ pub struct Walker {
     pub(super) implied: Implied,
     pub(super) waiting: Vec<Waiting>,
     pub(super) said_dot: bool,
+    /// An argument's own contents were listed in the first segment. C: send_dir_depth
+    pub(super) entered_dot: bool,
     next_index: i32,
     next_dir: i32,
     begun: bool,
@@ -149,6 +153,7 @@ impl Walker {
             implied: Implied::default(),
             waiting: Vec::new(),
             said_dot: false,
+            entered_dot: false,
             next_index: i32::from(protocol.compat.inc_recurse),
             next_dir: 0,
             begun: false,
@@ -188,6 +193,7 @@ impl Walker {
         let mut work = Vec::new();
         let mut read_before: Option<u32> = None;
         for Pending { entry, rests, .. } in group {
+            self.debug_enter(entry.source(), &entry.path);
             let source = entry.source();
             let has_content = entry.flags().has(Flags::CONTENT_DIR) && read_before != Some(source);
             if has_content {
@@ -210,6 +216,7 @@ impl Walker {
             match work {
                 Work::Scan { source, path, flags, mode } => self.scan_work(segment, source, &path, flags, mode)?,
                 Work::Rests { source, path, rests } => self.rests_work(segment, source, &path, rests)?,
+                Work::Leave => self.debug_filters(|| bytes!["popping local filters"]),
             }
         } else if self.parent.is_none() {
             let Some(arg) = self.args.pop_front() else { return Ok(false) };
@@ -285,6 +292,10 @@ impl Walker {
                 }
             }
         }
+        if !self.plan.inc_recurse {
+            self.debug_enter(source, path);
+            self.work.push(Work::Leave);
+        }
         let start = segment.len();
         self.read_directory(segment, source, path, flags, mode)?;
         if self.plan.recurse && !self.plan.inc_recurse {
@@ -294,6 +305,20 @@ impl Walker {
             self.work.extend(entered.map(scan));
         }
         Ok(())
+    }
+
+    /// Where the rules that a directory itself holds would be read. C: exclude.c push_local_filters
+    pub(super) fn debug_enter(&self, source: u32, path: &[u8]) {
+        if let Some(source) = self.sources.get(source) {
+            self.debug_filters(|| bytes!["pushing local filters for ", source.dir_name(path)]);
+        }
+    }
+
+    fn debug_filters(&self, line: impl FnOnce() -> Vec<u8>) {
+        let log = &self.examiner.log;
+        if log.debug(Debug::Filter) >= 2 {
+            log.say(LogCode::Info, bytes!["[", log.speaker().name(), "] ", line()]);
+        }
     }
 
     /// Lists what a directory holds. C: flist.c send_directory

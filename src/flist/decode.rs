@@ -340,7 +340,7 @@ impl EntryDecoder {
             };
         }
         match &self.requested {
-            Some(requested) if !requested.allows(path, is_dir) => {
+            Some(requested) if !requested.allows(path, is_dir, &self.log) => {
                 let line = bytes!["ERROR: rejecting unrequested file-list name: ", path];
                 Err(Error::new(ExitCode::UNSUPPORTED, line))
             }

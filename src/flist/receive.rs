@@ -142,6 +142,9 @@ impl Decoder {
         order::sort(&mut segment, self.order);
         if !self.entries.rules.inc_recurse {
             self.read_id_lists(from)?;
+            if log.debug(Debug::Flist) >= 3 {
+                log.say(LogCode::Info, bytes!["[", log.speaker().name(), "] flist_eof=1"]);
+            }
             self.translate_ids(&mut segment);
         }
         let dirs: Vec<usize> = (0..segment.len()).filter(|&at| segment.entry(at).is_dir()).collect();

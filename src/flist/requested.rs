@@ -112,9 +112,16 @@ impl Requested {
     }
 
     /// Whether the sender may offer this name. The transfer's root itself, `.`, is not to be asked about.
-    pub fn allows(&self, name: &[u8], is_dir: bool) -> bool {
-        let name = name.strip_prefix(b"/").unwrap_or(name);
-        self.rules.iter().any(|rule| rule.fits(name, is_dir))
+    pub fn allows(&self, name: &[u8], is_dir: bool, log: &Log) -> bool {
+        let plain = name.strip_prefix(b"/").unwrap_or(name);
+        let Some(rule) = self.rules.iter().find(|rule| rule.fits(plain, is_dir)) else { return false };
+        if log.debug(Debug::Filter) >= 3 {
+            let (who, kind) = (log.speaker().name(), if is_dir { "directory " } else { "file " });
+            let pattern = bytes!["/", rule.pattern, if rule.only_dir { "/" } else { "" }];
+            let line = bytes!["[", who, "] showing ", kind, name, " because of pattern ", pattern, " [implied]"];
+            log.say(LogCode::Info, line);
+        }
+        true
     }
 
     /// Whether a directory is in the list for what it leads to, not for itself. C: exclude.c is_implied_parent_dir
@@ -193,8 +200,12 @@ mod tests {
     use super::*;
     use crate::{log::Speaker, options::Dirs};
 
+    fn log() -> Log {
+        Log::unheard(Speaker::Receiver)
+    }
+
     fn requested(args: &[&str], dirs: Dirs, relative: bool) -> Requested {
-        let log = Log::unheard(Speaker::Receiver);
+        let log = log();
         let mut requested = Requested::new(&Options { dirs, relative, ..Options::default() });
         args.iter().for_each(|arg| requested.add(arg.as_bytes(), false, &log));
         requested
@@ -206,7 +217,7 @@ mod tests {
         for (name, allowed) in
             [("tree", true), ("tree/a", true), ("tree/a/b", true), ("file", true), ("tre", false), ("other", false)]
         {
-            assert_eq!(tree.allows(name.as_bytes(), false), allowed, "{name}");
+            assert_eq!(tree.allows(name.as_bytes(), false, &log()), allowed, "{name}");
         }
         assert!(!tree.is_parent_only(b"tree"));
         assert!(tree.is_parent_only(b"."), "the root was not asked for");
@@ -216,13 +227,13 @@ mod tests {
     fn contents_of_a_tree() {
         for arg in ["/srv/tree/", "/srv/tree/.", ".", ""] {
             let all = requested(&[arg], Dirs::Recurse, false);
-            assert!(all.allows(b"anything/below", false), "{arg}");
+            assert!(all.allows(b"anything/below", false, &log()), "{arg}");
             assert!(!all.is_parent_only(b"."), "{arg}");
         }
         let one_level = requested(&["tree/"], Dirs::List, false);
-        assert!(one_level.allows(b"a", true) && !one_level.allows(b"a/b", false));
+        assert!(one_level.allows(b"a", true, &log()) && !one_level.allows(b"a/b", false, &log()));
         let files = requested(&["a", "b"], Dirs::Skip, false);
-        assert!(files.allows(b"a", false) && !files.allows(b"a/b", false));
+        assert!(files.allows(b"a", false, &log()) && !files.allows(b"a/b", false, &log()));
     }
 
     #[test]
@@ -238,13 +249,17 @@ mod tests {
             ("z", false, true),
             ("x", true, false),
         ] {
-            assert_eq!(relative.allows(name.as_bytes(), is_dir), allowed, "{name}");
+            assert_eq!(relative.allows(name.as_bytes(), is_dir, &log()), allowed, "{name}");
         }
         assert!(relative.is_parent_only(b"a/b") && !relative.is_parent_only(b"a/b/c"));
         let absolute = requested(&["/etc/./", "/usr/bin/./ls/"], Dirs::Recurse, true);
-        assert!(absolute.allows(b"ls/x", false));
+        assert!(absolute.allows(b"ls/x", false, &log()));
         let rooted = requested(&["/usr/bin"], Dirs::Recurse, true);
-        assert!(rooted.allows(b"/usr", true) && rooted.allows(b"/usr/bin/ls", false) && !rooted.allows(b"/etc", true));
+        assert!(
+            rooted.allows(b"/usr", true, &log())
+                && rooted.allows(b"/usr/bin/ls", false, &log())
+                && !rooted.allows(b"/etc", true, &log())
+        );
     }
 
     #[test]
@@ -253,11 +268,15 @@ mod tests {
         for (name, allowed) in
             [("main.c", true), ("main.h", false), ("ax", true), ("bx", true), ("cx", false), ("[ab]x", true)]
         {
-            assert_eq!(wild.allows(name.as_bytes(), false), allowed, "{name}");
+            assert_eq!(wild.allows(name.as_bytes(), false, &log()), allowed, "{name}");
         }
         let escaped = requested(&["a\\*b"], Dirs::Skip, false);
-        assert!(escaped.allows(b"a*b", false) && !escaped.allows(b"aXb", false));
+        assert!(escaped.allows(b"a*b", false, &log()) && !escaped.allows(b"aXb", false, &log()));
         let slash = requested(&["a\\b"], Dirs::Recurse, false);
-        assert!(slash.allows(b"a\\b", false) && slash.allows(b"a\\b/c", false) && !slash.allows(b"ab", false));
+        assert!(
+            slash.allows(b"a\\b", false, &log())
+                && slash.allows(b"a\\b/c", false, &log())
+                && !slash.allows(b"ab", false, &log())
+        );
     }
 }

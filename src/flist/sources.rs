@@ -20,6 +20,10 @@ use crate::{
     text::path::{Clean, DotDot, clean, inside},
 };
 
+/// How names of directories are shown.
+const TIDY: Clean =
+    Clean { keep_dots: false, keep_trailing_slash: false, drop_trailing_dot: true, dot_dot: DotDot::Collapse };
+
 /// How many trees are open at a time.
 const OPEN: usize = 8;
 
@@ -41,6 +45,16 @@ impl Source {
     /// A path of the list as messages show it, in quotes. C: util1.c full_fname
     pub fn full_name(&self, path: &[u8]) -> Vec<u8> {
         quoted(&self.shown, path)
+    }
+
+    /// The absolute name of a directory of the list, with a slash at its end. C: exclude.c set_filter_dir
+    pub(super) fn dir_name(&self, path: &[u8]) -> Vec<u8> {
+        let whole = if path.starts_with(b"/") { path.to_vec() } else { inside(&self.shown, path) };
+        let mut name = clean(&whole, TIDY).unwrap_or(whole);
+        if !name.ends_with(b"/") {
+            name.push(b'/');
+        }
+        name
     }
 
     fn path(&self) -> &[u8] {
@@ -229,8 +243,7 @@ impl Sources {
             Some(dir) if dir.first() == Some(&b'/') => dir.to_vec(),
             Some(dir) => inside(&self.start, dir),
         };
-        let how = Clean { drop_trailing_dot: true, dot_dot: DotDot::Collapse, ..Clean::default() };
-        clean(&whole, how).unwrap_or(whole)
+        clean(&whole, TIDY).unwrap_or(whole)
     }
 }
 

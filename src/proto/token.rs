@@ -53,6 +53,11 @@ impl TokenReader {
         Self { local, run: 0 }
     }
 
+    /// How much of a literal run comes after the piece that came last.
+    pub fn left(&self) -> u32 {
+        self.run
+    }
+
     /// The next piece; literal bytes are lent from the reader's buffer. C: token.c simple_recv_token
     pub fn next<'a>(&mut self, reader: &'a mut Reader) -> Result<Token<'a>> {
         if self.run == 0 {

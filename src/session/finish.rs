@@ -7,7 +7,7 @@ use crate::{
     bytes,
     error::{Error, ExitCode},
     log::{Log, LogCode},
-    options::help::VERSION,
+    options::{Debug, help::VERSION},
     sys::signal,
     wire::Tag,
 };
@@ -25,17 +25,40 @@ pub fn tell(log: &Log, error: &Error) {
 
 /// `rsync error: TEXT (code N) at FILE(LINE) [ROLE=VERSION]`
 pub fn tell_code(log: &Log, error: &Error) {
+    close(log, error, error.code, false);
+}
+
+/// The last lines of any run. `first`: the status before what went wrong with single files was looked at.
+/// C: cleanup.c _exit_cleanup
+pub fn close(log: &Log, error: &Error, first: ExitCode, dry_run: bool) {
     log.finish();
-    let code = if error.code == ExitCode::VANISHED { LogCode::Warning } else { LogCode::Error };
-    log.say(code, closing_line(error, log.speaker().name()));
+    let who = error.role.unwrap_or(log.speaker().name());
+    let (file, line) = position(error);
+    let from = bytes!["[", who, "] _exit_cleanup(code=", first.0, ", file=", file, ", line=", line, "): "];
+    if log.debug(Debug::Exit) >= 2 {
+        log.say(LogCode::Info, bytes![from, "entered"]);
+    }
+    if error.code != ExitCode::OK {
+        let code = if error.code == ExitCode::VANISHED { LogCode::Warning } else { LogCode::Error };
+        log.say(code, closing_line(error, log.speaker().name()));
+    }
+    if log.debug(Debug::Exit) >= 1 {
+        let dry = if dry_run { " (DRY RUN)" } else { "" };
+        log.say(LogCode::Info, bytes![from, "about to call exit(", error.code.0, ")", dry]);
+    }
+}
+
+/// Where in the source a run was ended.
+fn position(error: &Error) -> (&str, u32) {
+    (error.at.file().rsplit('/').next().unwrap_or_default(), error.at.line())
 }
 
 /// The last line of a run that did not go well; `role`: who speaks, unless the error knows better.
 pub fn closing_line(error: &Error, role: &str) -> Vec<u8> {
     let kind = if error.code == ExitCode::VANISHED { "warning" } else { "error" };
     let what = error.code.text().unwrap_or("unexplained error");
-    let file = error.at.file().rsplit('/').next().unwrap_or_default();
-    let (line, role) = (error.at.line(), error.role.unwrap_or(role));
+    let (file, line) = position(error);
+    let role = error.role.unwrap_or(role);
     bytes![
         "rsync ",
         kind,

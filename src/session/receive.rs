@@ -23,8 +23,9 @@ use crate::{
         requested::Requested,
     },
     fs::{Follow, Root},
-    log::Speaker,
+    log::{LogCode, Speaker},
     meta::Names,
+    options::Debug,
     proto::{
         handshake,
         ndx::{Index, Indexes},
@@ -49,6 +50,12 @@ struct Beginning {
 
 /// C: main.c do_server_recv, the receiving half of client_run
 pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
+    if link.start.side.server && link.log.debug(Debug::Recv) >= 1 {
+        // The reference counts the `.` in front of the destination.
+        let count = link.start.paths.len() + 1;
+        let line = bytes!["server_recv(", count, ") starting pid=", std::process::id()];
+        link.log.say(LogCode::Info, line);
+    }
     exchange_filters(link)?;
     link.writer.flush()?;
     let beginning = receive_list(link)?;
@@ -85,8 +92,12 @@ fn receive_list(link: &mut Link<'_>) -> Result<Beginning> {
     take_in(link, &mut beginning, first);
     if protocol_is_incremental(link) && lone {
         match beginning.incoming.read(&mut link.reader)? {
-            Index::ListEnd => beginning.complete = true,
+            Index::ListEnd => {
+                beginning.complete = true;
+                debug_list(link, || bytes!["[Receiver] flist_eof=1"]);
+            }
             Index::Segment(dir) => {
+                debug_list(link, || bytes!["[Receiver] receiving flist for dir ", dir]);
                 let second = beginning.decoder.contents_of(&mut link.reader, dir)?;
                 take_in(link, &mut beginning, second);
             }
@@ -99,6 +110,12 @@ fn receive_list(link: &mut Link<'_>) -> Result<Beginning> {
     beginning.stats.list_size = link.reader.total() - before;
     count_list(&mut beginning.stats, &beginning.decoder.counts());
     Ok(beginning)
+}
+
+fn debug_list(link: &Link<'_>, line: impl FnOnce() -> Vec<u8>) {
+    if link.log.debug(Debug::Flist) >= 3 {
+        link.log.say(LogCode::Info, line());
+    }
 }
 
 fn protocol_is_incremental(link: &Link<'_>) -> bool {

@@ -23,6 +23,9 @@ use crate::{
 pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
     let side = link.start.side;
     let version = link.transfer.protocol.version;
+    if side.server && link.log.debug(Debug::Send) >= 1 {
+        link.log.say(LogCode::Info, bytes!["server_sender starting pid=", std::process::id()]);
+    }
     exchange_filters(link)?;
     let mut list = send_list(link)?;
     if list.is_empty() && side.server {

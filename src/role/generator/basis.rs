@@ -58,10 +58,20 @@ impl Generator<'_> {
             let item = Item::new(self.item_flags(visit, old.as_ref(), bits));
             item.write(self.writer, self.transfer.protocol.version)?;
         }
+        if let Basis::File(_, size) = &basis {
+            self.debug_sums(3, || bytes!["gen mapped ", visit.path, " of size ", *size]);
+            self.debug_sums(2, || bytes!["generating and sending sums for ", visit.index]);
+        }
         match basis {
             _ if !self.transfer.for_real() => Ok(()),
             Basis::File(file, size) if size > 0 => self.write_sums(visit, file, size),
             _ => SumHead::default().write(self.writer),
+        }
+    }
+
+    fn debug_sums(&self, level: u8, line: impl FnOnce() -> Vec<u8>) {
+        if self.log.debug(Debug::Deltasum) >= level {
+            self.log.say(LogCode::Info, line());
         }
     }
 
@@ -76,7 +86,6 @@ impl Generator<'_> {
         };
         let (log, trace) = (&self.log, self.log.debug(Debug::Deltasum));
         if trace >= 2 {
-            log.say(LogCode::Info, bytes!["generating and sending sums for ", visit.index]);
             log.say(LogCode::Info, layout.describe());
         }
         let head = layout.head();

@@ -318,9 +318,22 @@ impl Data<'_> {
         path: &[u8],
         mut patch: Patch<'_, S, O>,
     ) -> Result<Streamed> {
+        let watched = dest.log.debug(Debug::Deltasum) >= 3;
         loop {
             check_interrupt()?;
+            let begins = self.tokens.left() == 0;
             let token = self.tokens.next(self.reader)?;
+            if watched {
+                let line = match &token {
+                    Token::Literal(data) if begins => {
+                        let run = data.len() + self.tokens.left() as usize;
+                        Some(format!("data recv {run} at {}", patch.position()))
+                    }
+                    Token::Match(block) => patch.describe(*block),
+                    _ => None,
+                };
+                line.into_iter().for_each(|line| dest.log.say(LogCode::Info, line));
+            }
             if !matches!(token, Token::End) {
                 self.tally.show(patch.position(), self.size);
             }

@@ -232,6 +232,7 @@ impl<'a> Sender<'a> {
         let protocol = &self.transfer.protocol;
         let head = SumHead::read(self.reader, protocol.version, protocol.transfer_sum.len())?;
         let sums = Sums::read(self.reader, head, max_alloc(&self.transfer.options))?;
+        self.debug_sums(&sums);
         let Some(opened) = self.open(list, entry)? else {
             if protocol.version >= 30 {
                 self.writer.message_int(Tag::NoSend, request.index);
@@ -260,6 +261,20 @@ impl<'a> Sender<'a> {
         self.debug(|| bytes!["sender finished ", list.shown(entry)]);
         self.sent.insert(request.index);
         Ok(())
+    }
+
+    /// C: in sender.c receive_sums
+    fn debug_sums(&self, Sums { head, weak, .. }: &Sums) {
+        if self.log.debug(Debug::Deltasum) < 3 {
+            return;
+        }
+        let line = bytes!["count=", head.count, " n=", head.block_len, " rem=", head.remainder];
+        self.log.say(LogCode::Info, line);
+        for (block, weak) in (0..).zip(weak) {
+            let (len, offset) = (head.len_of(block), head.offset_of(block));
+            let line = format!("chunk[{block}] len={len} offset={offset} sum1={weak:08x}");
+            self.log.say(LogCode::Info, line);
+        }
     }
 
     fn tell(&self, list: &List, entry: Entry<'_>, about: About<'_>) {
