@@ -3,6 +3,7 @@
 use std::{
     fmt,
     fs::File,
+    hash::Hasher as _,
     io,
     ops::Deref,
     os::unix::fs::FileExt,
@@ -11,10 +12,8 @@ use std::{
 };
 
 use md5::Digest as _;
-use xxhash_rust::{
-    xxh3::{Xxh3, xxh3_64_with_seed, xxh3_128_with_seed},
-    xxh64::{Xxh64, xxh64},
-};
+use twox_hash::{XxHash3_64, XxHash3_128};
+use xxhash_rust::xxh64::{Xxh64, xxh64};
 
 use super::{Algorithm, md4::Md4};
 
@@ -109,8 +108,8 @@ impl Algorithm {
             Self::Md5 => Sum::new(&md5::Md5::new().chain_update(seed).chain_update(block).finalize()),
             Self::Sha1 => Sum::new(&sha1::Sha1::new().chain_update(seed).chain_update(block).finalize()),
             Self::Xxh64 => Sum::new(&xxh64(block, wide).to_le_bytes()),
-            Self::Xxh3 => Sum::new(&xxh3_64_with_seed(block, wide).to_le_bytes()),
-            Self::Xxh128 => Sum::new(&xxh3_128_with_seed(block, wide).to_le_bytes()),
+            Self::Xxh3 => Sum::new(&XxHash3_64::oneshot_with_seed(wide, block).to_le_bytes()),
+            Self::Xxh128 => Sum::new(&XxHash3_128::oneshot_with_seed(wide, block).to_le_bytes()),
         }
     }
 }
@@ -126,8 +125,8 @@ enum State {
     Md5(md5::Md5),
     Sha1(sha1::Sha1),
     Xxh64(Xxh64),
-    Xxh3(Box<Xxh3>),
-    Xxh128(Box<Xxh3>),
+    Xxh3(Box<XxHash3_64>),
+    Xxh128(Box<XxHash3_128>),
 }
 
 impl FileSum {
@@ -149,8 +148,8 @@ impl FileSum {
             Algorithm::Md5Old | Algorithm::Md5 => State::Md5(md5::Md5::new()),
             Algorithm::Sha1 => State::Sha1(sha1::Sha1::new()),
             Algorithm::Xxh64 => State::Xxh64(Xxh64::new(0)),
-            Algorithm::Xxh3 => State::Xxh3(Box::new(Xxh3::new())),
-            Algorithm::Xxh128 => State::Xxh128(Box::new(Xxh3::new())),
+            Algorithm::Xxh3 => State::Xxh3(Box::new(XxHash3_64::new())),
+            Algorithm::Xxh128 => State::Xxh128(Box::new(XxHash3_128::new())),
         })
     }
 
@@ -161,7 +160,8 @@ impl FileSum {
             State::Md5(md5) => md5.update(data),
             State::Sha1(sha1) => sha1.update(data),
             State::Xxh64(xxh64) => xxh64.update(data),
-            State::Xxh3(xxh3) | State::Xxh128(xxh3) => xxh3.update(data),
+            State::Xxh3(xxh3) => xxh3.write(data),
+            State::Xxh128(xxh128) => xxh128.write(data),
         }
     }
 
@@ -172,8 +172,8 @@ impl FileSum {
             State::Md5(md5) => Sum::new(&md5.finalize()),
             State::Sha1(sha1) => Sum::new(&sha1.finalize()),
             State::Xxh64(xxh64) => Sum::new(&xxh64.digest().to_le_bytes()),
-            State::Xxh3(xxh3) => Sum::new(&xxh3.digest().to_le_bytes()),
-            State::Xxh128(xxh3) => Sum::new(&xxh3.digest128().to_le_bytes()),
+            State::Xxh3(xxh3) => Sum::new(&xxh3.finish().to_le_bytes()),
+            State::Xxh128(xxh128) => Sum::new(&xxh128.finish_128().to_le_bytes()),
         }
     }
 
@@ -324,6 +324,22 @@ mod tests {
             data.chunks(777).for_each(|piece| sum.update(piece));
             assert_eq!(sum.finish(), algorithm.block_sum(0, &data), "{algorithm:?}");
             assert_eq!(FileSum::of_file(algorithm, &holding(&data), 100_000), algorithm.block_sum(0, &data));
+        }
+    }
+
+    #[test]
+    fn two_libraries_agree_on_xxh3() {
+        use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
+        let data: Vec<u8> = (0..70_000u32).map(|n| (n.wrapping_mul(n) >> 5) as u8).collect();
+        for len in (0..2100).chain([4095, 4096, 32_768, 70_000]) {
+            for seed in [0, 1, -1, i32::MIN] {
+                let (data, wide) = (&data[..len], i64::from(seed) as u64);
+                let told = format!("{len} bytes, seed {seed}");
+                let short = Algorithm::Xxh3.block_sum(seed, data);
+                assert_eq!(*short, xxh3_64_with_seed(data, wide).to_le_bytes(), "{told}");
+                let long = Algorithm::Xxh128.block_sum(seed, data);
+                assert_eq!(*long, xxh3_128_with_seed(data, wide).to_le_bytes(), "{told}");
+            }
         }
     }
 
