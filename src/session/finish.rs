@@ -32,20 +32,26 @@ pub fn tell_code(log: &Log, error: &Error) {
 /// C: cleanup.c _exit_cleanup
 pub fn close(log: &Log, error: &Error, first: ExitCode, dry_run: bool) {
     log.finish();
-    let who = error.role.unwrap_or(log.speaker().name());
-    let (file, line) = position(error);
-    let from = bytes!["[", who, "] _exit_cleanup(code=", first.0, ", file=", file, ", line=", line, "): "];
-    if log.debug(Debug::Exit) >= 2 {
-        log.say(LogCode::Info, bytes![from, "entered"]);
-    }
+    debug_exit(log, 2, error, first, || "entered".into());
     if error.code != ExitCode::OK {
         let code = if error.code == ExitCode::VANISHED { LogCode::Warning } else { LogCode::Error };
         log.say(code, closing_line(error, log.speaker().name()));
     }
-    if log.debug(Debug::Exit) >= 1 {
-        let dry = if dry_run { " (DRY RUN)" } else { "" };
-        log.say(LogCode::Info, bytes![from, "about to call exit(", error.code.0, ")", dry]);
+    debug_exit(log, 1, error, first, || exit_call(error.code, dry_run));
+}
+
+fn exit_call(code: ExitCode, dry_run: bool) -> String {
+    format!("about to call exit({}){}", code.0, if dry_run { " (DRY RUN)" } else { "" })
+}
+
+fn debug_exit(log: &Log, level: u8, error: &Error, first: ExitCode, what: impl FnOnce() -> String) {
+    if log.debug(Debug::Exit) < level {
+        return;
     }
+    let who = error.role.unwrap_or(log.speaker().name());
+    let (file, line) = position(error);
+    let from = bytes!["[", who, "] _exit_cleanup(code=", first.0, ", file=", file, ", line=", line, "): "];
+    log.say(LogCode::Info, bytes![from, what()]);
 }
 
 /// Where in the source a run was ended.
@@ -103,7 +109,13 @@ pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
             link.writer.message(Tag::ErrorExit, if link.start.side.sends { &[] } else { &answer });
         }
         let _ = link.writer.flush_within(FAREWELL); // the peer may be gone by now
-        return Some(ExitCode(status.unwrap_or(error.code.0)));
+        error.code = ExitCode(status.unwrap_or(error.code.0));
+        if !link.start.side.server {
+            let dry_run = link.transfer.options.dry_run;
+            debug_exit(&link.log, 2, error, error.code, || "entered".into());
+            debug_exit(&link.log, 1, error, error.code, || exit_call(error.code, dry_run));
+        }
+        return Some(error.code);
     }
     say(&link.log, error, link.start.side.server);
     // In a local copy the user interrupted both sides and is told once.
