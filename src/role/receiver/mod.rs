@@ -154,7 +154,7 @@ impl Work<'_> {
     }
 
     fn files(&mut self) -> Result<()> {
-        let entries = self.list.segments().last().map_or(0, |segment| segment.len());
+        let entries = self.list.segments().next().map_or(0, |segment| segment.len());
         self.debug(|| bytes!["recv_files(", entries, ") starting"]);
         let last_phase = if self.transfer.protocol.version >= 29 { 2 } else { 1 };
         let mut phase = 0;
