@@ -188,6 +188,8 @@ impl<'a> Remover<'a> {
             let line = bytes!["delete_dir_contents(", path, ") flags=", how.flags()];
             self.dest.log.say(LogCode::Info, line);
         }
+        let base = &self.dest.names.base;
+        self.debug_filters(|| bytes!["pushing local filters for ", base, "/", path, "/"]);
         let (children, dev) = self.children(path);
         let mut ended = Ended::Gone;
         if !how.recurse && !children.is_empty() {
@@ -202,7 +204,15 @@ impl<'a> Remover<'a> {
         if ended == Ended::NotEmpty {
             self.say_not_empty(path);
         }
+        self.debug_filters(|| bytes!["popping local filters"]);
         ended
+    }
+
+    fn debug_filters(&self, line: impl FnOnce() -> Vec<u8>) {
+        let log = self.dest.log;
+        if log.debug(Debug::Filter) >= 2 {
+            log.say(LogCode::Info, bytes!["[", log.speaker().name(), "] ", line()]);
+        }
     }
 
     fn child(&mut self, path: &[u8], stat: &Stat, dev: u64) -> Ended {
