@@ -151,12 +151,49 @@ fn times_off_by_one_and_two(destination: &Path, source: &Path) {
 
 #[test]
 fn debug_words() {
-    let said = ["own", "time", "nstr", "deltasum2", "hash", "cmd", "send", "dup"];
+    let said = [
+        "acl",
+        "backup",
+        "bind",
+        "connect2",
+        "cmd2",
+        "del",
+        "deltasum4",
+        "dup",
+        "exit",
+        "filter3",
+        "fuzzy2",
+        "genr",
+        "hash",
+        "hlink",
+        "iconv2",
+        "nstr",
+        "own",
+        "proto",
+        "recv",
+        "send",
+        "time2",
+    ];
     let cases = said.map(|word| {
         let name: &'static str = Box::leak(format!("--debug={word}").into_boxed_str());
         again(name, "-a --no-whole-file").arg(name).unordered()
     });
     check_all(&cases, &[(LOCAL, &ALONE), (PIPES, ONE_END)]);
+    everywhere(&[row("--debug=flist3", "-a --debug=flist3").unordered()]);
+}
+
+#[test]
+fn all_that_is_said() {
+    everywhere(&[
+        plain("very talkative", "-avvv").unordered(),
+        again("very talkative update", "-avvv --no-whole-file").unordered(),
+        again("very talkative, list whole", "-avvv --no-inc-recursive").unordered(),
+        plain("very talkative dry run", "-avvvn").unordered(),
+        plain("very talkative, one file", "-avvv").from(&["src/contents/text"]).unordered(),
+        plain("very talkative, paths", "-avvvR").from(&["src/links/dir/inside", "src/./names"]).unordered(),
+        plain("very talkative, something missing", "-avvv").from(&["src/nowhere", "src/names"]).unordered(),
+        plain("nowhere to go, talkative about it", "-a --debug=exit2 -M--debug=exit2").to("dst/none/below").unordered(),
+    ]);
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub fn blur(text: &[u8], names: &[(&Path, &str)], ordered: bool) -> Vec<String> 
             let line = without_list_times(&line);
             let line = without_progress_clock(&line);
             let line = without_heap(&line);
+            let line = without_process(&line);
+            let line = without_temporary(&line);
             without_position(&line)
         })
         .collect();
@@ -112,8 +114,26 @@ fn without_progress_clock(line: &str) -> String {
     parts.filter(|part| !on_the_way(part)).collect::<Vec<_>>().join("\r")
 }
 
-/// `at main.c(123) [sender=3.5.0]`: the position is each program's own.
+/// `starting pid=123`, `client_run waiting on 123` at the end of a line.
+fn without_process(line: &str) -> String {
+    let ends = [" starting pid=", "client_run waiting on ", "client_run2 waiting on "];
+    let found = ends.iter().find_map(|end| line.find(end).map(|at| at + end.len()));
+    found.map_or_else(|| line.to_string(), |at| format!("{}@\n", &line[..at]))
+}
+
+/// `renaming dir/.name.Ab12Cd to dir/name`
+fn without_temporary(line: &str) -> String {
+    match line.strip_prefix("renaming ").and_then(|rest| rest.split_once(" to ")) {
+        Some((_, name)) => format!("renaming @ to {name}"),
+        None => line.to_string(),
+    }
+}
+
+/// `_exit_cleanup(code=0, file=main.c, line=123): …`, and the closing line's `at main.c(123) [sender=3.5.0]`: the position is each program's own.
 fn without_position(line: &str) -> String {
+    if let Some((head, rest)) = line.split_once(", file=") {
+        return format!("{head}{}", rest.find("): ").map_or("", |at| &rest[at..]));
+    }
     let parts = line.split_once(") at ").and_then(|(head, rest)| Some((head, rest.split_once(") [")?.1)));
     match parts {
         Some((head, tail)) if head.contains("(code ") => format!("{head}) at @ [{tail}"),
