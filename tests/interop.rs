@@ -287,6 +287,9 @@ fn kept_directory_links() {
         std::os::unix::fs::symlink("real", destination.join("step")).expect("link");
         link(destination, "step");
     }
+    fn to_itself(destination: &Path, _: &Path) {
+        link(destination, ".");
+    }
     fn leading_out(destination: &Path, _: &Path) {
         link(destination, "../src/names");
     }
@@ -303,6 +306,7 @@ fn kept_directory_links() {
     everywhere(&[
         row("a kept link, another mode", "-aiK").tree(tree).before(inside),
         row("a kept link by way of another", "-aiK").tree(tree).before(chain),
+        row("a kept link to where it stands", "-aiK --no-inc-recursive").tree(tree).before(to_itself),
         row("a kept link out of the tree", "-aiK").tree(tree).before(leading_out),
         row("a kept link out of the tree, dry", "-aiKn").tree(tree).before(leading_out),
         row("a kept link out of the tree, list whole", "-aiK --no-inc-recursive").tree(tree).before(leading_out),
