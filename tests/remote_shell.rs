@@ -196,12 +196,19 @@ fn noise_on_the_remote_stdout() {
 #[test]
 fn what_cannot_be_executed() {
     let stage = Stage::new();
-    for (shell, why) in [("/nonexistent/ssh", "No such file or directory (2)"), ("./src", "Permission denied (13)")] {
+    for (shell, tried, why) in [
+        ("/nonexistent/ssh", "/nonexistent/ssh", "No such file or directory (2)"),
+        ("./src", "./src", "Permission denied (13)"),
+        ("./src/a", "./src/a", "Permission denied (13)"),
+        // Without a shell the host stands first.
+        ("", "far", "No such file or directory (2)"),
+        ("  ", "far", "No such file or directory (2)"),
+    ] {
         for (args, role) in [(PULL, "Receiver"), (PUSH, "sender")] {
             let outcome = stage.run(Program::Ours, Path::new(shell), args);
             assert_eq!(outcome.status, Status::Exit(14));
             let expected = format!(
-                "rsync: [{role}] Failed to exec {shell}: {why}\n\
+                "rsync: [{role}] Failed to exec {tried}: {why}\n\
                  rsync error: error in IPC code (code 14) at pipe.c(0) [{role}=3.5.0]\n"
             );
             assert_eq!(stage.lines(&outcome), lines(expected.as_bytes()));
@@ -272,6 +279,99 @@ fn the_words_that_reach_the_shell() {
         assert!(!reference.is_empty(), "the reference did not start the shell: {args:?}");
         let ours = words(Program::Ours, args, *variable);
         assert_eq!(ours, reference, "{:?}", args.iter().map(|arg| String::from_utf8_lossy(arg)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn what_the_shell_inherits() {
+    need_reference!("what the shell inherits");
+    let stage = Stage::new();
+    // Nothing is started in between: the shell itself looks at what it is.
+    let body = "while read word value; do case $word in Sig???:) echo $word $value; esac; done </proc/$$/status >state\n\
+                for fd in /proc/$$/fd/*; do echo ${fd##*/}; done >>state\n\
+                read line </proc/$$/stat; set -- $line; echo $5 $6 >group\nexit 1\n";
+    let shell = stage.script("stand-in", body);
+    let states = [Program::Reference, Program::Ours].map(|program| {
+        let mut command = stage.client(program, &shell, PULL);
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let pid = child.id();
+        child.wait().unwrap();
+        let group = fs::read_to_string(stage.path("group")).unwrap();
+        let session = nix::unistd::getsid(None).unwrap();
+        assert_eq!(group, format!("{pid} {session}\n"), "{program:?}: no group and no session of its own");
+        let state = fs::read_to_string(stage.path("state")).unwrap();
+        // 32 and above are the C library's own.
+        let signals = |line: &str| u64::from_str_radix(line, 16).map(|bits| bits & 0x7fff_ffff);
+        let lines = state.lines().map(|line| match line.split_once(": ") {
+            Some((title, bits)) => format!("{title} {:x}", signals(bits).unwrap()),
+            None => line.to_string(),
+        });
+        lines.collect::<Vec<_>>()
+    });
+    assert_eq!(states[1], states[0]);
+    assert!(states[1].contains(&"SigBlk 0".to_string()), "{:?}", states[1]);
+}
+
+#[test]
+fn closed_descriptors_are_not_written_to() {
+    need_reference!("closed descriptors");
+    let stage = Stage::new();
+    let shell = stage.script("stand-in", &format!("{FAR}exec sh -c \"$*\"\n"));
+    for closed in ["<&-", ">&-", "2>&-", "<&- 2>&-", "<&- >&-", "<&- >&- 2>&-"] {
+        for args in [PUSH, PULL, &["-a", "src/", "dst"]] {
+            let run = |program: Program| {
+                let client = stage.client(program, &shell, &["-v"]);
+                let mut words = vec!["-c".into(), format!("exec \"$@\" {closed}").into(), "sh".into()];
+                words.push(client.get_program().to_owned());
+                words.extend(client.get_args().map(OsStr::to_owned));
+                words.extend(args.iter().map(Into::into));
+                let command = process::command(stage.dir.path(), Path::new("/bin/sh"), &words);
+                process::run_for(command, b"", process::PATIENCE)
+            };
+            // The reference's own channels take the place of a closed standard output, and its lines break them.
+            if !closed.contains(" >&-") && !closed.starts_with(">&-") {
+                assert_eq!(run(Program::Reference).status, Status::Exit(0), "{closed} {args:?}");
+                stage.clear();
+            }
+            let ours = run(Program::Ours);
+            assert_eq!(ours.status, Status::Exit(0), "{closed} {args:?}: {}", String::from_utf8_lossy(&ours.stderr));
+            assert_eq!(stage.destination(), ["a", "big"], "{closed} {args:?}");
+            stage.assert_copied();
+            stage.clear();
+        }
+    }
+}
+
+#[test]
+fn under_the_name_rsync() {
+    need_reference!("under the name rsync");
+    let stage = Stage::new();
+    let shell = stage.script("stand-in", &format!("{FAR}exec sh -c \"$*\"\n"));
+    for (dir, linked) in [("copy", false), ("link", true)] {
+        fs::create_dir(stage.path(dir)).unwrap();
+        let path = stage.path(dir).join("rsync");
+        match linked {
+            true => std::os::unix::fs::symlink(Program::Ours.path(), &path).unwrap(),
+            // Not by this process: what a child of another test still holds open for writing cannot be executed.
+            false => assert!(Command::new("cp").arg(Program::Ours.path()).arg(&path).status().unwrap().success()),
+        }
+        let run = |program: &Path, args: &[&str]| {
+            let mut command = process::command(stage.dir.path(), program, args);
+            command.arg("-e").arg(&shell).arg(format!("--rsync-path={}", program.display()));
+            process::run_for(command, b"", process::PATIENCE)
+        };
+        let version = process::run(stage.dir.path(), &path, &["--version"], b"");
+        assert!(version.stdout.starts_with(b"rsync  version 3.5.0  protocol version 32\n"), "{version:?}");
+        for args in [&["-ai", "src/", "far:dst"][..], &["-ai", "src/", "src/none", "dst"], &["--nonsense"]] {
+            let reference = run(&Program::Reference.path(), args);
+            stage.clear();
+            let ours = run(&path, args);
+            assert_eq!(ours.status, reference.status, "{args:?}");
+            assert_eq!(ours.stdout, reference.stdout, "{args:?}");
+            assert_eq!(stage.lines(&ours), stage.lines(&reference), "{args:?}");
+            stage.clear();
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use nix::{
     errno::Errno,
     sys::{
         resource::{UsageWho, getrusage},
-        signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask},
+        signal::{self, SigHandler, SigSet, SigmaskHow, Signal, kill, sigprocmask},
         stat::{Mode, umask},
         time::TimeValLike,
     },
@@ -50,8 +50,9 @@ pub struct Child {
     handle: Option<OwnedFd>,
 }
 
-/// Starts `argv[0]`, looked up in PATH, with default signal dispositions, an empty signal mask and the umask we were
-/// started with; `unset` names environment variables it shall not see.
+/// Starts `argv[0]`, looked up in PATH, with PIPE and XFSZ ignored as the reference leaves them, otherwise default signal
+/// dispositions, an empty signal mask and the umask we were started with; `unset` names environment variables it shall
+/// not see.
 ///
 /// # Errors
 /// What `execvp` said (`ENOENT`, `EACCES` …), or why no process could be made; `EINVAL` for an empty `argv` or a NUL
@@ -70,14 +71,15 @@ pub fn spawn(argv: &[impl AsRef<[u8]>], channels: Channels, unset: &[&str]) -> i
         command.env_remove(name);
     }
     let mask = UMASK.get().map(|&mask| Mode::from_bits_truncate(mask));
-    // SAFETY: between fork and exec the closure makes two system calls (umask, sigprocmask), both async-signal-safe,
-    // and allocates nothing. PIPE and our handlers are reset by the standard library and by exec.
+    // SAFETY: between fork and exec the closure makes three system calls (umask, sigprocmask, sigaction), all
+    // async-signal-safe, and allocates nothing. Our handlers are reset by exec, PIPE before this by the standard library.
     unsafe {
         command.pre_exec(move || {
             if let Some(mask) = mask {
                 umask(mask);
             }
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+            signal::signal(Signal::SIGPIPE, SigHandler::SigIgn)?;
             Ok(())
         });
     }
@@ -215,18 +217,18 @@ mod tests {
     }
 
     #[test]
-    fn children_get_none_of_our_descriptors_and_default_signals() {
+    fn children_get_none_of_our_descriptors_and_no_signal_blocked() {
         let (ours, _) = pipe::pipe().unwrap();
         let ours = format!("pipe:[{}]", crate::sys::stat::stat_fd(&ours).unwrap().ino);
         let theirs = output("ls -l /proc/self/fd", &[]);
         assert!(theirs.contains("pipe:[") && !theirs.contains(&ours), "{theirs}");
         let status = output("grep -E 'Sig(Blk|Ign)' /proc/self/status", &[]);
         // SIGHUP may be ignored from above (`nohup`), and then is by everyone.
-        let ours = [libc::SIGINT, libc::SIGTERM, libc::SIGPIPE];
-        let ours = ours.iter().fold(0, |bits, signal| bits | 1u64 << (signal - 1));
+        let bits = |signals: &[i32]| signals.iter().fold(0, |bits, signal| bits | 1u64 << (signal - 1));
+        let (ours, pipe) = (bits(&[libc::SIGINT, libc::SIGTERM, libc::SIGPIPE]), bits(&[libc::SIGPIPE]));
         for line in status.lines() {
             let bits = u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap();
-            assert_eq!(bits & ours, 0, "{line}");
+            assert_eq!(bits & ours, if line.starts_with("SigIgn") { pipe } else { 0 }, "{line}");
         }
     }
 
