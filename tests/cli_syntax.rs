@@ -571,3 +571,47 @@ fn the_table_has_the_references_names() {
         .collect();
     assert_eq!(missing, Vec::<&str>::new());
 }
+
+/// A value that the option would take.
+fn value_for(name: &str) -> &'static str {
+    match name {
+        "max-delete" | "compress-level" | "compress-threads" | "stop-after" => "3",
+        "max-size" | "min-size" => "1m",
+        "stop-at" => "2099-01-01",
+        "filter" => "- x",
+        "compress-choice" => "zlib",
+        "confine-root" => "/",
+        "iconv" => ".",
+        _ => "x",
+    }
+}
+
+/// What this build only knows by name is refused by name, whoever asks.
+#[test]
+fn what_is_not_supported_is_said_by_name() {
+    use oc_rsync::options::flags::{FLAGS, Since};
+
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("x"), "").unwrap();
+    let mut wrong = Vec::new();
+    for flag in FLAGS.iter().filter(|flag| flag.since == Since::Later) {
+        let option = match (flag.long, flag.takes_value()) {
+            ("", _) => flag.spelling(),
+            (name, true) => format!("--{name}={}", value_for(name)),
+            (name, false) => format!("--{name}"),
+        };
+        let (client, server) = (&["-r", &option, "a", "b"][..], &["--server", "-r", &option, ".", "b"][..]);
+        for words in [client, server] {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            let outcome = run(OURS, &words, &[], dir.path());
+            let expected = format!("rsync: {} is not supported by this build", flag.spelling());
+            let lines: Vec<&str> = outcome.stderr.lines().collect();
+            let closing = "rsync error: requested action not supported (code 4)";
+            let clear = matches!(lines[..], [said, end] if said == expected && end.starts_with(closing));
+            if outcome.status != Some(4) || !clear || !outcome.stdout.is_empty() {
+                wrong.push(format!("{words:?}: {outcome:?}"));
+            }
+        }
+    }
+    assert_none(&wrong);
+}

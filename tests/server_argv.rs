@@ -409,6 +409,66 @@ fn hosts_and_paths() {
     none_differs(&cases, |fixture, (line, env)| compare_words(fixture, line, env).into_iter().collect());
 }
 
+/// What clients of all ages send to a server: rsync 2.6.0, 2.6.9, 3.0.0, 3.1.3, 3.2.7, openrsync.
+const FROM_CLIENTS: &[&str] = &[
+    "-vlogDtprz . dst",
+    "-vlogDtpr . dst",
+    "--sender -vlogDtpr . src/",
+    "--sender -lr --delete-excluded . src/",
+    "-vvlogDtprc --timeout=30 --bwlimit=100 . dst",
+    "-lHogDtpr --delete --partial --numeric-ids . dst",
+    "-logDtpr --temp-dir /tmp --backup-dir old --suffix= -b . dst",
+    "-r --modify-window=2 -B700 --max-delete=3 --size-only . dst",
+    "--sender -d --list-only . src",
+    "-vlogDtpre.iLs . dst",
+    "-vlogDtpre.iLsf . dst",
+    "--sender -vlogDtpre.iLsf . src/",
+    "-vlogDtprxe.iLsfx . dst",
+    "-vlogDtpre.LsfxC . dst",
+    "-nlogDtpre.iLsfxC --log-format=%i . dst",
+    "-WlogDtpre.iLsfxC --partial --append . dst",
+    "-logDtprRze.iLsfxC --delete-during --link-dest ../old . dst",
+    "-slogDtpre.iLsfxCIvu",
+    "-vlogDtpre.iLsfxCIvu --stats --checksum-choice=md5 . dst",
+    "--sender -logDtpre.iLsfxCIvu --compress-choice=zstd --iconv=utf8 . src/ src/more",
+    "-e.LsfxCIvu --inplace --no-r -d . dst",
+    "--sender -r -v . src",
+    "-v -v -n -r --delete . dst",
+    "-g -l -o -p -D -r -t . dst",
+    "-a --del . dst",
+    "--sender -e.iLsfxCIvu --fuzzy --one-file-system --copy-unsafe-links . src",
+];
+
+/// A server takes its arguments before it hears anything: what it says when nothing comes tells how it took them.
+#[test]
+fn what_clients_of_all_ages_send() {
+    if !programs::reference_is_there(file!()) {
+        return;
+    }
+    let fixture = Fixture::new();
+    let serve = |program: programs::Program, line: &str| {
+        let mut command = Command::new(program.path());
+        command.arg("--server").args(line.split(' ')).current_dir(fixture.dir.path()).env_clear();
+        let output = command.stdin(std::process::Stdio::null()).output().expect("a server");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (mut taken, mut wrong) = (0, Vec::new());
+    for line in FROM_CLIENTS {
+        let (reference, ours) = (serve(programs::Program::Reference, line), serve(programs::Program::Ours, line));
+        let first = |said: &str| said.lines().next().unwrap_or_default().to_owned();
+        let refused = ours.0 == Some(4) && first(&ours.1).ends_with(" is not supported by this build");
+        if refused && !reference.1.contains("(code 1)") {
+            continue;
+        }
+        taken += 1;
+        if (reference.0, first(&reference.1)) != (ours.0, first(&ours.1)) {
+            wrong.push(format!("{line}\n  reference {reference:?}\n  ours      {ours:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(taken >= 12, "{taken}");
+}
+
 #[test]
 fn bytes_that_are_no_text() {
     let line = [b"-e".to_vec(), b"x".to_vec(), b"src".to_vec(), b"h:\xff \xfe".to_vec()];
