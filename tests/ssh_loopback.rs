@@ -121,6 +121,56 @@ fn names_that_a_shell_would_take_apart() {
 }
 
 #[test]
+fn an_address_in_brackets() {
+    let Some(stage) = Stage::new("an address in brackets") else { return };
+    assert_silent(&stage.run("", &["-a6", "src/", &format!("[::1]:{}", stage.here("pushed"))]));
+    stage.assert_copied("pushed");
+    assert_silent(&stage.run("", &["-a", &format!("[::1]:{}", stage.here("src/")), "pulled"]));
+    stage.assert_copied("pulled");
+}
+
+/// A key that may do nothing but what its command allows, as with rrsync.
+#[test]
+fn a_forced_command_that_looks_at_what_was_asked_for() {
+    let Some(stage) = Stage::new("a forced command") else { return };
+    let guard = process::script(
+        "guard.sh",
+        &format!(
+            "echo \"$SSH_ORIGINAL_COMMAND\" >>{}\ncase $SSH_ORIGINAL_COMMAND in\n\
+             *' --server '*src/) exec $SSH_ORIGINAL_COMMAND;;\n*' --server '*pushed) exec $SSH_ORIGINAL_COMMAND;;\nesac\n\
+             echo not allowed >&2\nexit 1\n",
+            stage.here("asked")
+        ),
+    );
+    let server = stage.config.with_file_name("sshd_config");
+    let forced = stage.here("sshd_config");
+    let text = fs::read_to_string(&server).unwrap();
+    fs::write(&forced, format!("{text}ForceCommand {}\n", guard.display())).unwrap();
+    let client = fs::read_to_string(stage.config).unwrap();
+    fs::write(stage.path("config"), client.replace(&server.display().to_string(), &forced)).unwrap();
+    let options = format!("-F {}", stage.here("config"));
+    for program in [Program::Reference, Program::Ours] {
+        let run = |args: &[&str]| {
+            let mut command = stage.client(&options, args);
+            command.arg(format!("--rsync-path={}", program.path().display())); // the last one counts
+            process::run_for(command, b"", process::PATIENCE)
+        };
+        assert_silent(&run(&["-a", "src/", &stage.far("pushed")]));
+        stage.assert_copied("pushed");
+        assert_silent(&run(&["-a", &stage.far("src/"), "pulled"]));
+        stage.assert_copied("pulled");
+        let refused = run(&["-a", "src/", &stage.far("elsewhere")]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(said.starts_with("not allowed\n") && said.contains("(code 12)"), "{:?}: {said}", refused.status);
+        assert!(!stage.path("elsewhere").exists());
+        ["pushed", "pulled"].iter().for_each(|name| fs::remove_dir_all(stage.path(name)).unwrap());
+    }
+    let asked = fs::read_to_string(stage.path("asked")).unwrap();
+    let pulls = asked.lines().filter(|line| line.contains(" --server --sender -logDtpre.iLsfxCIvu . "));
+    assert_eq!((asked.lines().count(), pulls.count()), (6, 2), "{asked}");
+}
+
+#[test]
 fn several_sources_of_one_host_and_wildcards() {
     let Some(stage) = Stage::new("several remote sources") else { return };
     let second = format!(":{}", stage.here("src/big"));
