@@ -423,7 +423,9 @@ impl Situation {
     fn run_apart(&self, program: Program, name: &str, way: Way) -> Result<(String, String, String), String> {
         let site = Site::new(self.source);
         let copy = site.path("rsync"); // where another user can reach it
-        fs::copy(program.path(), &copy).map_err(|error| error.to_string())?;
+        // Not by this process: what a child of another test still holds open for writing cannot be executed.
+        let copied = Command::new("cp").arg(program.path()).arg(&copy).status().map_err(|error| error.to_string())?;
+        assert!(copied.success(), "cp {}", copy.display());
         let outcome = self.run(&site, &copy, way, name);
         let mut files = sizes(&site.path(name));
         files.sort();
@@ -653,4 +655,25 @@ fn sources_that_change_meanwhile() {
         ],
         &ALL,
     );
+}
+
+/// The sums of a large file's many blocks are more than may be taken in memory.
+#[test]
+fn a_limit_on_memory() {
+    fn zeros(path: &Path, len: u64) {
+        fs::File::create(path).and_then(|file| file.set_len(len)).expect("zeros");
+    }
+    fn another(path: &Path) -> Result<(), String> {
+        make_dir(path)?;
+        zeros(&path.join("many-blocks"), 20_000_001);
+        Ok(())
+    }
+    let limited = Situation {
+        name: "too many blocks",
+        options: "-a --no-whole-file -B 512 --max-alloc=1m",
+        source: |top| zeros(&top.join("many-blocks"), 20_000_000),
+        destination: another,
+        ..PLAIN
+    };
+    check(&[limited], &ALL);
 }

@@ -398,10 +398,18 @@ fn ways_of_writing() {
         again("in place", "-ai --inplace --no-whole-file"),
         again("in place and sparse", "-ai --inplace --sparse --no-whole-file"),
         again("in place, whole", "-ai --inplace --whole-file"),
-        row("preallocate", "-ai --preallocate"),
+        row("preallocate", "-ai --preallocate").sparse(),
+        row("preallocate and sparse", "-aSi --preallocate"),
+        row("preallocate, in place", "-ai --preallocate --inplace").sparse(),
         row("fsync", "-ai --fsync").tree(zoo::few),
         again("partial", "-ai --partial --no-whole-file"),
         again("block size", "-aB512 --no-whole-file --stats"),
+        plain("what a partial file already holds", "-aPi --no-whole-file --stats").before(|destination, source| {
+            let whole = fs::read(source.join("contents/noise-262144")).expect("source");
+            fs::create_dir_all(destination.join("contents")).expect("directory");
+            zoo::file(&destination.join("contents/noise-262144"), &whole[..170_000]);
+            zoo::settle_dirs(destination);
+        }),
         row("bandwidth limit", "-ai --bwlimit=100m").tree(zoo::few),
         row("allocation limit", "-ai --max-alloc=256m").tree(zoo::few),
         row("time limit", "-ai --timeout=60").tree(zoo::few),

@@ -134,6 +134,9 @@ fn without_position(line: &str) -> String {
     if let Some((head, rest)) = line.split_once(", file=") {
         return format!("{head}{}", rest.find("): ").map_or("", |at| &rest[at..]));
     }
+    if let Some((head, _)) = line.split_once(" setting (file=") {
+        return format!("{head} setting (file=@)\n");
+    }
     let parts = line.split_once(") at ").and_then(|(head, rest)| Some((head, rest.split_once(") [")?.1)));
     match parts {
         Some((head, tail)) if head.contains("(code ") => format!("{head}) at @ [{tail}"),
