@@ -107,10 +107,10 @@ pub fn may_recurse_incrementally(side: Side, options: &Options) -> bool {
 
 /// Whether the receiving side sets the times of symlinks; a receiver itself does. C: receiver_symlink_times
 pub fn receiver_sets_symlink_times(protocol: &Protocol, side: Side, options: &Options) -> bool {
-    if !side.sends || side.local {
+    if protocol.version < 30 {
+        false // whatever is true of it
+    } else if !side.sends || side.local {
         true
-    } else if protocol.version < 30 {
-        false
     } else if side.server {
         options.client_info.contains(&b'L')
     } else {
