@@ -4,6 +4,7 @@ pub mod escape;
 pub mod mode;
 pub mod number;
 pub mod path;
+pub mod similar;
 pub mod wildmatch;
 
 /// Something that can be appended to a line of bytes.
