@@ -68,6 +68,8 @@ pub struct Case {
     source: fn(&Path),
     /// Makes what the destination holds before; the second path is the source tree.
     before: fn(&Path, &Path),
+    /// Further trees in the sandbox, compared too.
+    beside: Vec<&'static str>,
     /// Added for the server only.
     server_args: Vec<String>,
     traffic: Traffic,
@@ -87,6 +89,7 @@ impl Case {
             destination: "dst/".into(),
             source: zoo::zoo,
             before: |_, _| {},
+            beside: Vec::new(),
             server_args: Vec::new(),
             traffic: Traffic::Close,
             ordered: true,
@@ -122,6 +125,13 @@ impl Case {
     /// What the destination holds before: called with it and the source tree.
     pub fn before(mut self, before: fn(&Path, &Path)) -> Self {
         self.before = before;
+        self
+    }
+
+    /// Trees that `before` makes beside the destination, by their names there: what they hold is compared as well, and
+    /// which files of all trees are one.
+    pub fn beside(mut self, names: &[&'static str]) -> Self {
+        self.beside = names.to_vec();
         self
     }
 
@@ -195,7 +205,7 @@ impl Site {
             zoo::restore_atimes(&self.dir.path().join("src"));
         }
         let outcome = process::run(&sandbox, &ends.client.path(), &self.argv(way, ends, &sandbox), &self.case.stdin);
-        let tree = Tree::read(&destination, self.ready, self.case.atimes);
+        let tree = Tree::read_with(&destination, &self.case.beside, self.ready, self.case.atimes);
         Run { outcome, tree }
     }
 

@@ -67,12 +67,20 @@ pub struct Tree {
 impl Tree {
     /// Reads a tree; times from `ready` on count as the run's own.
     pub fn read(top: &Path, ready: SystemTime, atimes: bool) -> Self {
+        Self::read_with(top, &[], ready, atimes)
+    }
+
+    /// The same with trees `beside` it, whose paths begin with `../`.
+    pub fn read_with(top: &Path, beside: &[&str], ready: SystemTime, atimes: bool) -> Self {
         let since = ready.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(Duration::from_secs(1));
         let since = (since.as_secs() as i64, i64::from(since.subsec_nanos()));
         let mut tree = Self::default();
         let mut reader = Reader { top, since, atimes, inodes: HashMap::new() };
-        if let Err(error) = reader.add(&mut tree, Vec::new()) {
-            panic!("{}: {error}", top.display());
+        let beside = beside.iter().map(|name| format!("../{name}").into_bytes());
+        for start in std::iter::once(Vec::new()).chain(beside) {
+            if let Err(error) = reader.add(&mut tree, start) {
+                panic!("{}: {error}", top.display());
+            }
         }
         tree
     }

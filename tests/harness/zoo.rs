@@ -57,6 +57,11 @@ pub fn file(path: &Path, content: &[u8]) {
     set_time(path, stamp(path), 123_456_789);
 }
 
+/// The time that [`file`] gives to a file of that name, in seconds.
+pub fn time_of(name: &str) -> i64 {
+    stamp(Path::new(name))
+}
+
 fn stamp(path: &Path) -> i64 {
     let name = path.file_name().unwrap_or_default().as_bytes();
     1_400_000_000 + name.iter().fold(0_i64, |sum, &byte| (sum * 31 + i64::from(byte)) % 100_000_000)
@@ -273,9 +278,7 @@ fn owners(dir_: &Path) {
 }
 
 fn kinds(dir: &Path) {
-    let fifo = dir.join("fifo");
-    mkfifo(&fifo, Mode::from_bits_truncate(0o640)).expect("fifo");
-    set_time(&fifo, 1_500_000_002, 7);
+    pipe(&dir.join("fifo"));
     let socket = dir.join("socket");
     drop(UnixListener::bind(&socket).expect("socket"));
     set_time(&socket, 1_500_000_003, 8);
@@ -285,11 +288,20 @@ fn kinds(dir: &Path) {
     let devices =
         [("char", SFlag::S_IFCHR, 1, 3), ("block", SFlag::S_IFBLK, 7, 99), ("big", SFlag::S_IFCHR, 300, 70_000)];
     for (name, kind, major, minor) in devices {
-        let path = dir.join(name);
-        match mknod(&path, kind, Mode::from_bits_truncate(0o620), makedev(major, minor)) {
-            Ok(()) => set_time(&path, 1_500_000_004, 9),
-            Err(error) => skip("devices", &format!("mknod: {error}")),
-        }
+        device(&dir.join(name), kind, (major, minor));
+    }
+}
+
+pub fn pipe(path: &Path) {
+    mkfifo(path, Mode::from_bits_truncate(0o640)).expect("fifo");
+    set_time(path, 1_500_000_002, 7);
+}
+
+/// A device, which only root can make, and not everywhere.
+pub fn device(path: &Path, kind: SFlag, (major, minor): (u64, u64)) {
+    match mknod(path, kind, Mode::from_bits_truncate(0o620), makedev(major, minor)) {
+        Ok(()) => set_time(path, 1_500_000_004, 9),
+        Err(error) => skip("devices", &format!("mknod: {error}")),
     }
 }
 
