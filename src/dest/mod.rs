@@ -1,8 +1,10 @@
 //! Everything that changes the destination: files come into being under a temporary name, and go into place whole.
 
+pub mod alternatives;
 pub mod commit;
 pub mod copy;
 pub mod delete;
+pub mod duplicate;
 pub mod inplace;
 pub mod make;
 pub mod target;

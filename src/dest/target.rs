@@ -220,7 +220,7 @@ impl Entry<'_> {
     }
 }
 
-const UNTRUSTED_LINK: &str = "refusing to follow a symlink owned by an untrusted user; use --insecure-links locally or \
+pub(super) const UNTRUSTED_LINK: &str = "refusing to follow a symlink owned by an untrusted user; use --insecure-links locally or \
                               \"insecure links = yes\" in a daemon module ONLY if every path component is trusted";
 
 fn stat(path: &[u8]) -> io::Result<fs::Metadata> {

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     bytes,
-    dest::target::{self, Listing, Place, Target},
+    dest::{
+        alternatives::Alternatives,
+        target::{self, Listing, Place, Target},
+    },
     error::{Error, ExitCode, Result},
     flist::{
         Segment,
@@ -64,7 +67,8 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
         return Ok(Stats { received: link.reader.total(), sent: link.writer.total(), ..beginning.stats });
     }
     let target = enter(link, &beginning)?;
-    let stats = transfer(link, beginning, target)?;
+    let alternatives = Alternatives::open(&link.transfer.options, &target, &link.log);
+    let stats = transfer(link, beginning, target, alternatives)?;
     link.log = link.log.speaking_as(Speaker::Generator);
     goodbye(link)?;
     Ok(stats)
@@ -151,12 +155,15 @@ fn enter(link: &Link<'_>, beginning: &Beginning) -> Result<Target> {
     let place = Place { options, cwd: &cwd, itemizes: link.transfer.itemize() > 0, umask: link.transfer.rules.umask };
     match link.start.paths.first().filter(|_| !options.list_only) {
         Some(path) => target::enter(path, listing, place, &link.log),
-        None => Ok(Target { root: None, names: Names::default(), single: None, created: false, device: 0 }),
+        None => {
+            let (root, names) = (Root::open(b".", Follow::Never).ok(), Names { base: cwd, module: None });
+            Ok(Target { root, names, single: None, created: false, device: 0 })
+        }
     }
 }
 
 /// Runs generator and receiver until both are through. C: main.c do_recv
-fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result<Stats> {
+fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target, alternatives: Alternatives) -> Result<Stats> {
     let Beginning { mut decoder, incoming, segments, complete, stats } = beginning;
     let (news, feedback) = mpsc::channel();
     let voice = link.voice.clone().map(|voice| voice.for_receiver(news.clone()));
@@ -189,10 +196,11 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target) -> Result
         generator: news,
         root,
         names: target.names.clone(),
+        alternatives: alternatives.try_clone().map_err(|error| super::ipc("dup", &error))?,
         single: target.single.clone(),
         taker,
     };
-    let generator = Generator::new(&link.transfer, generator_log, &mut link.writer, feedback, target)?;
+    let generator = Generator::new(&link.transfer, generator_log, &mut link.writer, feedback, target, alternatives)?;
     let leaving = Leaving(receiver.generator.clone());
     let (received, generated) = thread::scope(|scope| {
         let for_receiver = segments.clone();

@@ -357,14 +357,14 @@ pub static FLAGS: &[Flag] = &[
     writing("temp-dir").short(b'T').text("DIR", keep!(temp_dir)).later()
         .words(|f| if f.we_send { f.say_split("--temp-dir", &f.o.temp_dir) })
         .help(&[("", "create temporary files in directory DIR")]),
-    writing("fuzzy").short(b'y').off(&["no-fuzzy", "no-y"]).switch(count!(fuzzy)).later()
+    writing("fuzzy").short(b'y').off(&["no-fuzzy", "no-y"]).switch(count!(fuzzy))
         .letter(|f| if f.we_send { f.o.fuzzy.min(2) } else { 0 })
         .help(&[("", "find similar file for basis if no dest file")]),
-    writing("compare-dest").text("DIR", alt_dest!(Compare)).later()
+    writing("compare-dest").text("DIR", alt_dest!(Compare))
         .help(&[("", "also compare destination files relative to DIR")]),
-    writing("copy-dest").text("DIR", alt_dest!(Copy)).later()
+    writing("copy-dest").text("DIR", alt_dest!(Copy))
         .help(&[("", "... and include copies of unchanged files")]),
-    writing("link-dest").text("DIR", alt_dest!(Link)).later()
+    writing("link-dest").text("DIR", alt_dest!(Link))
         .words(|f| if f.we_send {
             for (kind, dir) in &f.o.alt_dests { f.say_split(kind.option(), &Some(dir.clone())) }
         })

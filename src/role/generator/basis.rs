@@ -1,21 +1,23 @@
 //! Asking for a file: what we have of it, its block sums, and the item that goes to the sender.
 
-use std::fs::File;
+use std::{borrow::Cow, fs::File, io};
 
 use super::{Generator, decide::Visit};
 use crate::{
     bytes,
     delta::blocks::{BlockLayout, SumLength},
     error::Result,
+    fs::Root,
     log::LogCode,
     options::Debug,
     proto::{
-        item::{Flags, Item},
+        item::{self, Flags, Item},
         ndx::Index,
         sums::{SumHead, write_block},
     },
     role::{About, Pass},
     sys::stat::Stat,
+    text::path::inside,
 };
 
 /// What the sender may build on.
@@ -27,23 +29,81 @@ pub(super) enum Basis {
     Unreadable,
 }
 
+/// Which file the basis is; by default the destination's own.
+#[derive(Default)]
+pub(super) struct Origin {
+    pub basis: item::Basis,
+    /// A name other than the entry's.
+    pub name: Option<Vec<u8>>,
+    /// How messages call it, if not by the entry's path.
+    pub shown: Option<Vec<u8>>,
+}
+
+impl Origin {
+    fn shown<'o>(&'o self, visit: Visit<'o>) -> &'o [u8] {
+        self.shown.as_deref().unwrap_or(visit.path)
+    }
+
+    /// The request with what the receiver must know to open the same file.
+    fn item(&self, mut flags: Flags) -> Item {
+        if self.basis != item::Basis::Same {
+            flags |= Flags::BASIS_TYPE_FOLLOWS;
+        }
+        if self.name.is_some() {
+            flags |= Flags::XNAME_FOLLOWS;
+        }
+        Item { flags, basis: self.basis, name: self.name.clone() }
+    }
+}
+
 impl Generator<'_> {
-    pub(super) fn open_basis(&mut self, path: &[u8], stat: &Stat) -> Basis {
+    /// Asks for a file of which `origin` has something already. `old`: what the change is told against.
+    pub(super) fn request_from(
+        &mut self,
+        visit: Visit<'_>,
+        origin: Origin,
+        old: Option<Stat>,
+        size: u64,
+    ) -> Result<()> {
+        let basis = self.open_basis(visit, &origin, size);
+        self.request(visit, &origin, old, basis)
+    }
+
+    fn open_basis(&mut self, visit: Visit<'_>, origin: &Origin, size: u64) -> Basis {
         if !self.transfer.for_real() || self.transfer.whole_file {
             return Basis::None;
         }
-        match self.root.open_read(path, 0) {
-            Ok(file) => Basis::File(file, stat.size),
+        self.note_changing(visit);
+        let opened = match self.origin_place(visit, origin) {
+            Some((root, path)) => root.open_read(&path, 0),
+            None => Err(io::Error::from_raw_os_error(libc::ENOENT)),
+        };
+        match opened {
+            Ok(file) => Basis::File(file, size),
             Err(error) => {
-                let what = bytes!["failed to open ", self.names.full(path), ", continuing"];
+                let what = bytes!["failed to open ", self.names.full(origin.shown(visit)), ", continuing"];
                 self.log.syserr(LogCode::Error, what, &error);
                 Basis::Unreadable
             }
         }
     }
 
+    /// The tree and the path in it where the basis lies.
+    fn origin_place<'o>(&'o self, visit: Visit<'o>, origin: &Origin) -> Option<(&'o Root, Cow<'o, [u8]>)> {
+        let root = match origin.basis {
+            item::Basis::AltDest(position) => self.alternatives.get(position.into())?.root()?,
+            item::Basis::Fuzzy(list @ 1..) => self.alternatives.get(usize::from(list - 1))?.root()?,
+            _ => &self.root,
+        };
+        let path = match &origin.name {
+            Some(name) => Cow::Owned(inside(visit.entry.dir(), name)),
+            None => Cow::Borrowed(visit.path),
+        };
+        Some((root, path))
+    }
+
     /// Writes the request for a file: index, item, sums of the basis.
-    pub(super) fn request(&mut self, visit: Visit<'_>, old: Option<Stat>, basis: Basis) -> Result<()> {
+    pub(super) fn request(&mut self, visit: Visit<'_>, origin: &Origin, old: Option<Stat>, basis: Basis) -> Result<()> {
         let old = old.filter(|_| !matches!(basis, Basis::Unreadable));
         if self.incremental()
             && self.transfer.for_real()
@@ -55,16 +115,17 @@ impl Generator<'_> {
         if self.itemizing {
             let checked = self.transfer.options.checksum && visit.pass == Pass::First;
             let bits = if checked { Flags::TRANSFER | Flags::REPORT_CHANGE } else { Flags::TRANSFER };
-            let item = Item::new(self.item_flags(visit, old.as_ref(), bits));
+            let mut item = origin.item(bits);
+            item.flags = self.item_flags(visit, old.as_ref(), item.flags, item.name.is_some());
             item.write(self.writer, self.transfer.protocol.version)?;
         }
         if let Basis::File(_, size) = &basis {
-            self.debug_sums(3, || bytes!["gen mapped ", visit.path, " of size ", *size]);
+            self.debug_sums(3, || bytes!["gen mapped ", origin.shown(visit), " of size ", *size]);
             self.debug_sums(2, || bytes!["generating and sending sums for ", visit.index]);
         }
         match basis {
             _ if !self.transfer.for_real() => Ok(()),
-            Basis::File(file, size) if size > 0 => self.write_sums(visit, file, size),
+            Basis::File(file, size) if size > 0 => self.write_sums(visit, origin, file, size),
             _ => SumHead::default().write(self.writer),
         }
     }
@@ -76,11 +137,11 @@ impl Generator<'_> {
     }
 
     /// C: generator.c generate_and_send_sums
-    fn write_sums(&mut self, visit: Visit<'_>, file: File, size: u64) -> Result<()> {
+    fn write_sums(&mut self, visit: Visit<'_>, origin: &Origin, file: File, size: u64) -> Result<()> {
         let length = if visit.pass == Pass::First { SumLength::Short } else { SumLength::Full };
         let protocol = &self.transfer.protocol;
         let Some(layout) = BlockLayout::new(size, self.transfer.options.block_size, protocol, length) else {
-            let line = bytes!["WARNING: file is too large for checksum sending: ", visit.path];
+            let line = bytes!["WARNING: file is too large for checksum sending: ", origin.shown(visit)];
             self.log.say(LogCode::Warning, line);
             return SumHead::default().write(self.writer);
         };
@@ -101,13 +162,13 @@ impl Generator<'_> {
         })
     }
 
-    fn item_flags(&self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags) -> Flags {
-        self.transfer.rules.item_flags(&visit.wanted, old, flags, false)
+    fn item_flags(&self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags, named: bool) -> Flags {
+        self.transfer.rules.item_flags(&visit.wanted, old, flags, named)
     }
 
     /// Tells the sender (or, before protocol 29, our own user) what changed about an entry. C: generator.c itemize
     pub(super) fn itemize(&mut self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags) -> Result<()> {
-        let flags = self.item_flags(visit, old, flags);
+        let flags = self.item_flags(visit, old, flags, false);
         if !flags.any(Flags::SIGNIFICANT) && self.name_level() < 2 && self.transfer.itemize() < 2 {
             return Ok(());
         }

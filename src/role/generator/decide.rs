@@ -2,7 +2,11 @@
 
 use std::io;
 
-use super::{Generator, basis::Basis};
+use super::{
+    Generator,
+    alternatives::{Other, Tried},
+    basis::{Basis, Origin},
+};
 use crate::{
     bytes,
     dest::{
@@ -102,12 +106,15 @@ impl Generator<'_> {
     /// What stands at the entry's place now.
     pub(super) fn look(&mut self, entry: Entry<'_>, path: &[u8]) -> Result<io::Result<Stat>> {
         if self.missing || self.dirs.is_dry_missing(path) {
-            return Ok(Err(io::Error::from_raw_os_error(libc::ENOENT)));
+            return Ok(self.nothing_there());
         }
         self.dirs.left_dry_missing();
         self.check_parent(entry)?;
         if self.dirs.is_dry_missing(path) {
-            return Ok(Err(io::Error::from_raw_os_error(libc::ENOENT)));
+            return Ok(self.nothing_there());
+        }
+        if self.transfer.options.fuzzy > 0 {
+            self.fuzzy.enter(entry.dir());
         }
         let old = self.root.stat(path);
         if self.transfer.options.keep_dirlinks
@@ -119,6 +126,11 @@ impl Generator<'_> {
             return Ok(Ok(stat));
         }
         Ok(old)
+    }
+
+    fn nothing_there(&mut self) -> io::Result<Stat> {
+        self.fuzzy.leave();
+        Err(io::Error::from_raw_os_error(libc::ENOENT))
     }
 
     fn visit_symlink(&mut self, visit: Visit<'_>, old: io::Result<Stat>) -> Result<()> {
@@ -133,16 +145,18 @@ impl Generator<'_> {
         if self.is_current(visit, &old)? {
             return self.keep(visit, &old);
         }
+        let Other::Make { like, told } = self.find_other(visit, old.as_ref().ok())? else { return Ok(()) };
         if !self.make_node(visit, Node::Symlink { target }, &old, Room::Symlink) {
             return Ok(());
         }
-        self.made(visit, old.ok().filter(Stat::is_symlink), || bytes![visit.path, " -> ", target])
+        self.made(visit, like, told, || bytes![visit.path, " -> ", target])
     }
 
     fn visit_node(&mut self, visit: Visit<'_>, old: io::Result<Stat>) -> Result<()> {
         if self.is_current(visit, &old)? {
             return self.keep(visit, &old);
         }
+        let Other::Make { like, told } = self.find_other(visit, old.as_ref().ok())? else { return Ok(()) };
         let device = visit.wanted.kind() == Kind::Device;
         let rdev = if device { visit.entry.rdev() } else { (0, 0) };
         let mode = visit.wanted.mode;
@@ -151,7 +165,7 @@ impl Generator<'_> {
         if !self.make_node(visit, Node::Special { mode, rdev }, &old, room) {
             return Ok(());
         }
-        self.made(visit, old.ok().filter(|old| Kind::of(old.mode) == visit.wanted.kind()), || visit.path.to_vec())
+        self.made(visit, like, told, || visit.path.to_vec())
     }
 
     /// Whether the same kind of thing with the same content stands there already.
@@ -185,9 +199,12 @@ impl Generator<'_> {
         self.transfer.itemize() == 0
     }
 
-    /// A symlink, device or special file was just made: attributes and report.
-    fn made(&mut self, visit: Visit<'_>, old: Option<Stat>, line: impl FnOnce() -> Vec<u8>) -> Result<()> {
+    /// A symlink, device or special file was just made: attributes, and the report unless it was `told`.
+    fn made(&mut self, visit: Visit<'_>, old: Option<Stat>, told: bool, line: impl FnOnce() -> Vec<u8>) -> Result<()> {
         self.dest().set_new_attrs(visit.path, &visit.wanted);
+        if told {
+            return Ok(());
+        }
         if self.itemizing {
             return self.itemize(visit, old.as_ref(), Flags::LOCAL_CHANGE | Flags::REPORT_CHANGE);
         }
@@ -214,20 +231,27 @@ impl Generator<'_> {
             }
             old = Err(io::Error::from_raw_os_error(libc::ENOENT));
         }
+        match self.find_file(visit, &mut old)? {
+            Tried::Settled => return Ok(()),
+            Tried::Basis(position, stat) => return self.request_from_alternative(visit, position, stat),
+            Tried::Nothing => {}
+        }
         if first && self.is_current(visit, &old)? {
             return self.keep(visit, &old);
         }
+        if let Ok(stat) = old {
+            return self.request_from(visit, Origin::default(), Some(stat), stat.size);
+        }
+        if let Some((origin, size)) = self.find_similar(visit)? {
+            return self.request_from(visit, origin, None, size);
+        }
         match old {
-            Ok(stat) => {
-                let basis = self.open_basis(visit.path, &stat);
-                self.request(visit, Some(stat), basis)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.request(visit, None, Basis::None),
-            Err(error) => {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let what = bytes!["recv_generator: failed to stat ", self.names.full(visit.path)];
                 self.log.syserr(LogCode::ErrorXfer, what, &error);
                 Ok(())
             }
+            _ => self.request(visit, &Origin::default(), None, Basis::None),
         }
     }
 }

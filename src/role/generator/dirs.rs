@@ -5,7 +5,7 @@ use std::{
     io,
 };
 
-use super::{Generator, decide::Visit};
+use super::{Generator, alternatives::Other, decide::Visit};
 use crate::{
     bytes,
     dest::{delete::Room, make},
@@ -140,9 +140,10 @@ impl Generator<'_> {
         let known = old.filter(|_| !just_made);
         let wanted = self.wanted(entry, known.map(|stat| stat.mode));
         let visit = Visit { entry, index, path, wanted, pass: Pass::First };
-        if self.itemizing {
+        let Other::Make { like, told } = self.find_other(visit, known.as_ref())? else { return Ok(missing) };
+        if self.itemizing && !told {
             let bits = if known.is_none() { Flags::LOCAL_CHANGE } else { Flags::default() };
-            self.itemize(visit, known.as_ref(), bits)?;
+            self.itemize(visit, like.as_ref(), bits)?;
         }
         if old.is_none() && !self.make_dir(visit) {
             return Ok(self.skip_contents(index, path));
@@ -151,7 +152,7 @@ impl Generator<'_> {
             Some(stat) => self.dest().set_attrs(path, &visit.wanted, stat, How { fresh: just_made, ..How::default() }),
             None => self.dest().set_new_attrs(path, &visit.wanted),
         };
-        if changed.any() && self.name_level() >= 1 && !self.itemizing {
+        if changed.any() && self.name_level() >= 1 && !self.itemizing && !told {
             self.log.say(LogCode::Info, bytes![path, "/"]);
         }
         self.open_up(visit);

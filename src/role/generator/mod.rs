@@ -3,9 +3,11 @@
 //! It owns the write half, so it alone speaks to the sender. What the receiver learns comes in as `Feedback`; the two
 //! never wait for each other except here, where the generator has nothing left to ask for.
 
+mod alternatives;
 mod basis;
 mod decide;
 mod dirs;
+mod fuzzy;
 
 use std::{
     collections::VecDeque,
@@ -20,7 +22,9 @@ use crate::{
     bytes,
     dest::{
         Dest,
+        alternatives::Alternatives,
         delete::{Remover, Room},
+        duplicate,
         target::Target,
     },
     error::{Error, ExitCode, Result},
@@ -65,6 +69,9 @@ pub struct Generator<'a> {
     redo: VecDeque<i32>,
     root: Root,
     names: Names,
+    alternatives: Alternatives,
+    fuzzy: fuzzy::Lists,
+    copying: duplicate::Tools,
     /// The only file's name at the destination.
     single: Option<Vec<u8>>,
     /// The destination does not exist, as a dry run did not make it.
@@ -84,6 +91,7 @@ impl<'a> Generator<'a> {
         writer: &'a mut Writer,
         feedback: mpsc::Receiver<Feedback>,
         target: Target,
+        alternatives: Alternatives,
     ) -> Result<Self> {
         let incremental = transfer.protocol.compat.inc_recurse;
         let missing = target.root.is_none();
@@ -110,6 +118,9 @@ impl<'a> Generator<'a> {
             dirs: dirs::Dirs::new(transfer, target.created, target.single.is_some()),
             root,
             names: target.names,
+            alternatives,
+            fuzzy: fuzzy::Lists::default(),
+            copying: duplicate::Tools::default(),
             single: target.single,
             missing,
             io_error: 0,

@@ -2,7 +2,7 @@
 
 use std::{fs::File, io, mem};
 
-use super::Work;
+use super::{Work, basis::Opened};
 use crate::{
     bytes,
     delta::patch::{Nowhere, Output, Patch, PatchError},
@@ -19,12 +19,12 @@ use crate::{
     meta::Wanted,
     options::{Debug, Info},
     proto::{
-        item::Flags,
+        item::Item,
         sums::SumHead,
         token::{Token, TokenReader},
     },
     role::{About, Transfer, check_interrupt, tally::Tally},
-    sys::{self, signal, stat::stat_fd},
+    sys::{self, signal},
     transport::pair::Taker,
     wire::Reader,
 };
@@ -34,8 +34,7 @@ struct Incoming<'e> {
     entry: Entry<'e>,
     path: &'e [u8],
     wanted: Wanted<'e>,
-    /// What stands at the destination, open for reading, and its size.
-    basis: Option<(File, u64)>,
+    basis: Opened,
     about: About<'e>,
 }
 
@@ -85,16 +84,20 @@ enum Streamed {
 
 impl Work<'_> {
     /// Receives one file. C: the second half of the loop in receiver.c recv_files
-    pub(super) fn file(&mut self, index: i32, entry: Entry<'_>, path: &[u8], about: About<'_>) -> Result<()> {
-        // Where the generator found nothing there is nothing to open.
-        let is_new = Flags(about.bits).has(Flags::IS_NEW) && !Flags(about.bits).has(Flags::BASIS_TYPE_FOLLOWS);
-        let known = if is_new { Some((None, None)) } else { self.open_basis(path)? };
-        let Some((basis, existing)) = known else {
+    pub(super) fn file(
+        &mut self,
+        index: i32,
+        entry: Entry<'_>,
+        path: &[u8],
+        item: &Item,
+        about: About<'_>,
+    ) -> Result<()> {
+        let Some(basis) = self.open_basis(entry, path, item)? else {
             self.discard()?;
             return self.decline(index);
         };
         let rules = &self.transfer.rules;
-        let mode = rules.dest_mode(entry.mode(), existing, rules.default_perms());
+        let mode = rules.dest_mode(entry.mode(), basis.mode, rules.default_perms());
         let wanted = Wanted { mode, ..dest::wanted(entry) };
         let incoming = Incoming { entry, path, wanted, basis, about };
         let in_place = self.transfer.options.inplace;
@@ -111,26 +114,6 @@ impl Work<'_> {
                 self.unverified(index, path, kept)
             }
         }
-    }
-
-    /// What may be built on, and the mode of what stands there; the outer `None`: no file can be put there.
-    #[allow(clippy::type_complexity)]
-    fn open_basis(&self, path: &[u8]) -> Result<Option<(Option<(File, u64)>, Option<u32>)>> {
-        let Ok(file) = self.dest.root.open_read(path, libc::O_NONBLOCK) else { return Ok(Some((None, None))) };
-        let stat = match stat_fd(&file) {
-            Ok(stat) => stat,
-            Err(error) => {
-                let what = bytes!["fstat ", self.dest.names.full(path), " failed"];
-                self.log.syserr(LogCode::ErrorXfer, what, &error);
-                return Ok(None);
-            }
-        };
-        if stat.is_dir() {
-            let line = bytes!["recv_files: ", self.dest.names.full(path), " is a directory"];
-            self.log.say(LogCode::ErrorXfer, line);
-            return Ok(None);
-        }
-        Ok(Some((stat.is_file().then_some((file, stat.size)), Some(stat.mode))))
     }
 
     /// Tells a file before its data moves, where that is the time for it.
@@ -295,13 +278,16 @@ impl Data<'_> {
         in_place: bool,
     ) -> Result<bool> {
         let head = self.head()?;
-        let basis = incoming.basis.take();
+        let basis = incoming.basis.file.take();
+        let name = incoming.basis.name.as_deref();
         if let Some((_, size)) = &basis
             && dest.log.debug(Debug::Deltasum) >= 2
         {
-            let line = bytes!["recv mapped ", incoming.path, " of size ", *size];
+            let line = bytes!["recv mapped ", name.unwrap_or(incoming.path), " of size ", *size];
             dest.log.say(LogCode::Info, line);
         }
+        // Only what is its own basis can be left where it lies.
+        let in_place = in_place && name.is_none();
         let mut out = Out(writer);
         let patch = Patch::new(&self.transfer.protocol, head, basis, &mut out, in_place);
         match self.stream(dest, incoming.path, patch)? {

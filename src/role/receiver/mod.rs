@@ -2,6 +2,7 @@
 //!
 //! It owns the read half and never writes to the peer; what it learns goes to the generator as `Feedback`.
 
+mod basis;
 mod data;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 
 use crate::{
     bytes,
-    dest::{Dest, temp::Temps, write::WriteBuffer},
+    dest::{Dest, alternatives::Alternatives, temp::Temps, write::WriteBuffer},
     error::{Error, ExitCode, Result},
     flist::{FileList, Segment, receive::Decoder},
     fs::Root,
@@ -20,7 +21,7 @@ use crate::{
     meta::Names,
     options::{Debug, Info},
     proto::{
-        item::{Basis, Flags, Item},
+        item::{Flags, Item},
         ndx::{Index, Indexes},
         stats::{DeleteStats, FinalStats},
         token::TokenReader,
@@ -45,6 +46,7 @@ pub struct Receiver<'a> {
     pub generator: mpsc::Sender<Feedback>,
     pub root: Root,
     pub names: Names,
+    pub alternatives: Alternatives,
     /// The only file's name at the destination.
     pub single: Option<Vec<u8>>,
     /// The other end of the sender's side channel, in a local copy.
@@ -61,6 +63,7 @@ const LONG: u64 = 1 << 20;
 struct Work<'a> {
     transfer: &'a Transfer,
     dest: Dest<'a>,
+    alternatives: &'a Alternatives,
     log: &'a Log,
     reader: &'a mut Reader,
     incoming: Indexes,
@@ -98,6 +101,7 @@ impl Receiver<'_> {
                 options: &transfer.options,
                 log: &self.log,
             },
+            alternatives: &self.alternatives,
             log: &self.log,
             reader: self.reader,
             incoming: self.incoming,
@@ -286,11 +290,6 @@ impl Work<'_> {
             let line = bytes!["received request to transfer non-regular file: ", index, " [receiver]"];
             return Err(Error::new(ExitCode::PROTOCOL, line));
         }
-        if let Basis::AltDest(dir) = item.basis
-            && usize::from(dir) >= self.transfer.options.alt_dests.len()
-        {
-            return Err(Error::new(ExitCode::PROTOCOL, bytes!["invalid basis_dir index: ", dir, "."]));
-        }
         if phase == 2 {
             return Err(Error::new(ExitCode::PROTOCOL, "got transfer request in phase 2 [receiver]"));
         }
@@ -306,7 +305,7 @@ impl Work<'_> {
         if entry.size() > LONG {
             self.tell_finished()?;
         }
-        self.file(index, entry, &path, about)
+        self.file(index, entry, &path, &item, about)
     }
 
     fn decline(&mut self, index: i32) -> Result<()> {
