@@ -4,6 +4,11 @@
 //! only) and, when directories are transferred, what lies below. A sender that offers anything else is not to be
 //! trusted. C: exclude.c implied_filter_list
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
 use crate::{
     bytes,
     log::{Log, LogCode},
@@ -11,29 +16,52 @@ use crate::{
     text::wildmatch::wildmatch,
 };
 
-/// One allowed name: always from the top of the transfer.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What was asked for of a name without wildcards, each with the number of the request: the latest one counts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
+    itself: Option<u32>,
+    /// It leads to what was asked for, but was not asked for itself.
+    as_parent: Option<u32>,
+    contents: Option<u32>,
+}
+
+/// One allowed pattern: always from the top of the transfer.
+#[derive(Debug)]
 struct Rule {
     /// Without the leading slash.
     pattern: Vec<u8>,
-    wild: bool,
-    /// Leads to what was asked for, but was not asked for itself.
     only_dir: bool,
+    number: u32,
 }
 
 impl Rule {
     fn fits(&self, name: &[u8], is_dir: bool) -> bool {
-        if name.is_empty() || (self.only_dir && !is_dir) {
-            return false;
-        }
-        if self.wild { wildmatch(&self.pattern, name) } else { self.pattern == name }
+        (is_dir || !self.only_dir) && wildmatch(&self.pattern, name)
     }
 }
 
-/// All names that were asked for.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+/// All names that were asked for. Requests may be millions (`--files-from`): plain names are looked up, only patterns
+/// are tried one by one.
+#[derive(Debug, Default)]
+struct Names {
+    /// Without leading slash; the top of the transfer is the empty name.
+    plain: HashMap<Box<[u8]>, Marks>,
+    wild: Vec<Rule>,
+    count: u32,
+}
+
+/// A rule that fits a name.
+struct Fit {
+    number: u32,
+    only_dir: bool,
+    /// As the reference would show it, without leading slash.
+    pattern: Vec<u8>,
+}
+
+/// The check on a sender's names. Clones share it: names from a list are asked for while their entries come in.
+#[derive(Clone, Debug)]
 pub struct Requested {
-    rules: Vec<Rule>,
+    names: Arc<Mutex<Names>>,
     relative: bool,
     recurse: bool,
     dirs: bool,
@@ -44,12 +72,16 @@ impl Requested {
     /// at all: then there is no `Requested`.
     pub fn new(options: &Options) -> Self {
         let dirs = options.dirs != crate::options::Dirs::Skip;
-        Self { rules: Vec::new(), relative: options.relative, recurse: options.recurse(), dirs }
+        Self { names: Arc::default(), relative: options.relative, recurse: options.recurse(), dirs }
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Allows what a source argument stands for; `arg` without its host. A daemon's starts with the module's name,
     /// which is to be skipped. C: exclude.c add_implied_include
-    pub fn add(&mut self, arg: &[u8], skip_module: bool, log: &Log) {
+    pub fn add(&self, arg: &[u8], skip_module: bool, log: &Log) {
         let mut arg = arg;
         if skip_module {
             arg = memchr::memchr(b'/', arg).map_or(&[], |slash| &arg[slash + 1..]);
@@ -64,14 +96,68 @@ impl Requested {
         }
         let wild = arg.iter().any(|byte| b"*[?".contains(byte));
         let pattern = pattern_of(arg, wild);
+        let mut names = self.names();
         if !pattern.is_empty() {
-            self.push(Rule { pattern: pattern.clone(), wild, only_dir: false }, log);
+            names.add(&pattern, wild, false, log);
             if self.relative {
-                self.add_parents(&pattern, wild, log);
+                names.add_parents(&pattern, wild, log);
             }
         }
         if self.dirs {
-            self.add_contents(&pattern, wild, log);
+            names.add_contents(&pattern, wild, self.recurse, log);
+        }
+    }
+
+    /// Whether the sender may offer this name. The transfer's root itself, `.`, is not to be asked about.
+    pub fn allows(&self, name: &[u8], is_dir: bool, log: &Log) -> bool {
+        let plain = name.strip_prefix(b"/").unwrap_or(name);
+        let names = self.names();
+        if log.debug(Debug::Filter) < 3 {
+            return names.fitting(plain, is_dir, self.recurse).next().is_some();
+        }
+        let Some(fit) = names.fitting(plain, is_dir, self.recurse).max_by_key(|fit| fit.number) else { return false };
+        let (who, kind) = (log.speaker().name(), if is_dir { "directory " } else { "file " });
+        let pattern = bytes!["/", fit.pattern, if fit.only_dir { "/" } else { "" }];
+        let line = bytes!["[", who, "] showing ", kind, name, " because of pattern ", pattern, " [implied]"];
+        log.say(LogCode::Info, line);
+        true
+    }
+
+    /// Whether a directory is in the list for what it leads to, not for itself. C: exclude.c is_implied_parent_dir
+    pub fn is_parent_only(&self, name: &[u8]) -> bool {
+        let names = self.names();
+        if matches!(name, b"." | b"/.") {
+            let all = names.wild.iter().any(|rule| matches!(rule.pattern.as_slice(), b"*" | b"**"));
+            return !all && names.plain.get(&b""[..]).is_none_or(|marks| marks.contents.is_none());
+        }
+        let name = name.strip_prefix(b"/").unwrap_or(name);
+        let mut fitting = names.fitting(name, true, self.recurse).peekable();
+        fitting.peek().is_some() && fitting.all(|fit| fit.only_dir)
+    }
+}
+
+impl Names {
+    fn add(&mut self, pattern: &[u8], wild: bool, only_dir: bool, log: &Log) {
+        if wild {
+            return self.add_wild(pattern.to_vec(), only_dir, log);
+        }
+        let number = self.number(pattern, if only_dir { "/" } else { "" }, log);
+        let marks = self.marks(pattern);
+        if only_dir {
+            marks.as_parent = Some(number);
+        } else {
+            marks.itself = Some(number);
+        }
+    }
+
+    /// Keeps a pattern, and beside it one for a file whose name is the pattern's text: a remote shell hands on a
+    /// pattern that fits nothing. C: exclude.c maybe_add_literal_brackets_rule
+    fn add_wild(&mut self, pattern: Vec<u8>, only_dir: bool, log: &Log) {
+        let brackets = literal_brackets(&pattern);
+        let twin = (brackets != pattern).then_some(brackets);
+        for pattern in [Some(pattern), twin].into_iter().flatten() {
+            let number = self.number(&pattern, if only_dir { "/" } else { "" }, log);
+            self.wild.push(Rule { pattern, only_dir, number });
         }
     }
 
@@ -79,60 +165,81 @@ impl Requested {
         let mut rest = pattern;
         while let Some(slash) = memchr::memrchr(b'/', rest) {
             rest = &rest[..slash];
-            if self.rules.iter().any(|rule| rule.pattern == rest) {
+            if self.knows(rest, wild) {
                 return; // and so are its parents
             }
             let wild = wild && rest.iter().any(|byte| b"*[?\\".contains(byte));
-            self.push(Rule { pattern: rest.to_vec(), wild, only_dir: true }, log);
+            self.add(rest, wild, true, log);
         }
     }
 
-    fn add_contents(&mut self, pattern: &[u8], wild: bool, log: &Log) {
-        // what was plain text becomes part of a pattern
-        let mut below = if wild { pattern.to_vec() } else { escape(pattern, b"\\") };
-        if !below.is_empty() {
-            below.push(b'/');
-        }
-        below.extend_from_slice(if self.recurse { b"**" } else { b"*" });
-        self.push(Rule { pattern: below, wild: true, only_dir: false }, log);
+    fn knows(&self, pattern: &[u8], wild: bool) -> bool {
+        let marks = self.plain.get(pattern);
+        marks.is_some_and(|marks| marks.itself.or(marks.as_parent).is_some())
+            || wild && self.wild.iter().any(|rule| rule.pattern == pattern)
     }
 
-    /// Keeps a rule, and beside it one for a file whose name is the pattern's text: a remote shell hands on a pattern
-    /// that fits nothing. C: exclude.c maybe_add_literal_brackets_rule
-    fn push(&mut self, rule: Rule, log: &Log) {
-        let brackets = literal_brackets(&rule.pattern);
-        let twin = (rule.wild && brackets != rule.pattern).then(|| Rule { pattern: brackets, ..rule.clone() });
-        for rule in [Some(rule), twin].into_iter().flatten() {
-            if log.debug(Debug::Filter) >= 3 {
-                let (who, slash) = (log.speaker().name(), if rule.only_dir { "/" } else { "" });
-                log.say(LogCode::Info, bytes!["[", who, "] add_implied_include(/", rule.pattern, slash, ")"]);
-            }
-            self.rules.push(rule);
+    fn add_contents(&mut self, pattern: &[u8], wild: bool, recurse: bool, log: &Log) {
+        let below = contents_pattern(pattern, wild, recurse);
+        if wild {
+            return self.add_wild(below, false, log);
         }
+        let number = self.number(&below, "", log);
+        self.marks(pattern).contents = Some(number);
     }
 
-    /// Whether the sender may offer this name. The transfer's root itself, `.`, is not to be asked about.
-    pub fn allows(&self, name: &[u8], is_dir: bool, log: &Log) -> bool {
-        let plain = name.strip_prefix(b"/").unwrap_or(name);
-        let Some(rule) = self.rules.iter().find(|rule| rule.fits(plain, is_dir)) else { return false };
+    fn marks(&mut self, name: &[u8]) -> &mut Marks {
+        if !self.plain.contains_key(name) {
+            self.plain.insert(name.into(), Marks::default());
+        }
+        self.plain.entry(name.into()).or_default()
+    }
+
+    /// Counts a request, and says it.
+    fn number(&mut self, pattern: &[u8], tail: &str, log: &Log) -> u32 {
         if log.debug(Debug::Filter) >= 3 {
-            let (who, kind) = (log.speaker().name(), if is_dir { "directory " } else { "file " });
-            let pattern = bytes!["/", rule.pattern, if rule.only_dir { "/" } else { "" }];
-            let line = bytes!["[", who, "] showing ", kind, name, " because of pattern ", pattern, " [implied]"];
-            log.say(LogCode::Info, line);
+            let who = log.speaker().name();
+            log.say(LogCode::Info, bytes!["[", who, "] add_implied_include(/", pattern, tail, ")"]);
         }
-        true
+        self.count = self.count.saturating_add(1);
+        self.count
     }
 
-    /// Whether a directory is in the list for what it leads to, not for itself. C: exclude.c is_implied_parent_dir
-    pub fn is_parent_only(&self, name: &[u8]) -> bool {
-        if matches!(name, b"." | b"/.") {
-            return !self.rules.iter().any(|rule| matches!(rule.pattern.as_slice(), b"*" | b"**"));
-        }
-        let name = name.strip_prefix(b"/").unwrap_or(name);
-        let mut fitting = self.rules.iter().filter(|rule| rule.fits(name, true)).peekable();
-        fitting.peek().is_some() && fitting.all(|rule| rule.only_dir)
+    /// The rules that fit a name.
+    fn fitting<'a>(&'a self, name: &'a [u8], is_dir: bool, recurse: bool) -> impl Iterator<Item = Fit> + 'a {
+        let marks = self.plain.get(name).filter(|_| !name.is_empty()).copied().unwrap_or_default();
+        let own =
+            move |number: Option<u32>, only_dir| number.map(|number| Fit { number, only_dir, pattern: name.to_vec() });
+        let itself = own(marks.itself, false).into_iter().chain(own(marks.as_parent.filter(|_| is_dir), true));
+        let fits = move |rule: &&Rule| !name.is_empty() && rule.fits(name, is_dir);
+        let wild = self.wild.iter().filter(fits).map(|rule| {
+            let Rule { pattern, only_dir, number } = rule;
+            Fit { number: *number, only_dir: *only_dir, pattern: pattern.clone() }
+        });
+        itself.chain(self.contents_above(name, recurse)).chain(wild)
     }
+
+    /// The directories above a name whose contents were asked for.
+    fn contents_above<'a>(&'a self, name: &'a [u8], recurse: bool) -> impl Iterator<Item = Fit> + 'a {
+        let slashes = memchr::memrchr_iter(b'/', name);
+        let tops = slashes.map(|slash| &name[..slash]).chain((!name.is_empty()).then_some(&b""[..]));
+        let tops = tops.take(if recurse { usize::MAX } else { 1 });
+        tops.filter_map(move |dir| {
+            let number = self.plain.get(dir)?.contents?;
+            Some(Fit { number, only_dir: false, pattern: contents_pattern(dir, false, recurse) })
+        })
+    }
+}
+
+/// What lies in, or below, what a pattern fits.
+fn contents_pattern(pattern: &[u8], wild: bool, recurse: bool) -> Vec<u8> {
+    // what was plain text becomes part of a pattern
+    let mut below = if wild { pattern.to_vec() } else { escape(pattern, b"\\") };
+    if !below.is_empty() {
+        below.push(b'/');
+    }
+    below.extend_from_slice(if recurse { b"**" } else { b"*" });
+    below
 }
 
 /// The argument without needless slashes and dots. The far shell takes a backslash away in front of a wildcard
@@ -206,7 +313,7 @@ mod tests {
 
     fn requested(args: &[&str], dirs: Dirs, relative: bool) -> Requested {
         let log = log();
-        let mut requested = Requested::new(&Options { dirs, relative, ..Options::default() });
+        let requested = Requested::new(&Options { dirs, relative, ..Options::default() });
         args.iter().for_each(|arg| requested.add(arg.as_bytes(), false, &log));
         requested
     }
@@ -221,6 +328,25 @@ mod tests {
         }
         assert!(!tree.is_parent_only(b"tree"));
         assert!(tree.is_parent_only(b"."), "the root was not asked for");
+    }
+
+    #[test]
+    fn names_of_a_list_are_looked_up() {
+        let list = requested(&["a/b", "e", "./x/", "p*"], Dirs::Implied, true);
+        for (name, is_dir, allowed) in [
+            ("a", true, true),
+            ("a", false, false),
+            ("a/b", false, true),
+            ("a/b/c", false, true),
+            ("a/b/c/d", false, false),
+            ("a/x", false, false),
+            ("x/y", true, true),
+            ("pat", false, true),
+            ("q", false, false),
+        ] {
+            assert_eq!(list.allows(name.as_bytes(), is_dir, &log()), allowed, "{name}");
+        }
+        assert!(list.is_parent_only(b"a") && !list.is_parent_only(b"x") && list.is_parent_only(b"."));
     }
 
     #[test]

@@ -281,7 +281,7 @@ fn entries_that_make_no_sense_are_refused() {
 
 #[test]
 fn what_was_not_asked_for_is_refused() {
-    let mut requested = Requested::new(&options(false));
+    let requested = Requested::new(&options(false));
     requested.add(b"host/tree", false, &log());
     let file = libc::S_IFREG | 0o644;
     let files = [plain("tree", libc::S_IFDIR | 0o755), plain("tree/x", file), plain(".bashrc", file)];

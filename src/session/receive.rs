@@ -137,7 +137,7 @@ fn requested(link: &Link<'_>) -> Option<Requested> {
     if link.start.side.server || link.start.side.local || options.trust_sender || options.trust_sender_args {
         return None;
     }
-    let mut requested = Requested::new(options);
+    let requested = Requested::new(options);
     link.start.sources.iter().for_each(|source| requested.add(source, false, &link.log));
     Some(requested)
 }

@@ -373,7 +373,7 @@ pub fn patterns(data: &[u8]) {
     }
     let log = Log::new(Levels::default(), Arc::new(Deaf), Speaker::Receiver);
     let options = Options { relative: setting & 1 != 0, dirs: Dirs::Recurse, ..Options::default() };
-    let mut requested = Requested::new(&options);
+    let requested = Requested::new(&options);
     requested.add(pattern, setting & 2 != 0, &log);
     let allowed = requested.allows(text, setting & 4 != 0, &log);
     assert!(!requested.is_parent_only(text) || allowed || setting & 4 == 0 || matches!(text, b"." | b"/."));
