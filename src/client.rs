@@ -5,6 +5,7 @@ use std::{sync::Arc, thread, time::Instant};
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
+    flist::listed::{NameList, Names},
     log::{
         Log, LogCode, Sink, Speaker,
         terminal::{self, Terminal},
@@ -57,18 +58,28 @@ fn prepare(options: &Options, terminal: Arc<dyn Sink>) -> Result<Client<'_>> {
 impl Client<'_> {
     fn run(&self, target: Target) -> Result<ExitCode> {
         Ok(match target {
-            Target::Local { sources, dest } => self.local(sources, dest)?,
+            Target::Local { sources, dest } => self.local(sources, dest, self.names(true)?)?,
             Target::Push { host, sources, dest } => {
                 self.debug_command(Some(&host), Some(&dest));
                 let args = far_args(self.options, true, &[dest]);
-                self.remote(&host, args, true, sources, Vec::new())?
+                self.remote(&host, args, true, sources, Vec::new(), self.names(true)?)?
             }
             Target::Pull { host, sources, dest } => {
                 self.debug_command(Some(&host), sources.first());
                 let args = far_args(self.options, false, &sources);
-                self.remote(&host, args, false, dest.into_iter().collect(), sources)?
+                self.remote(&host, args, false, dest.into_iter().collect(), sources, self.names(false)?)?
             }
         })
+    }
+
+    /// Where `--files-from` has the names, as seen from here. A list on the far side is read there, and comes over the
+    /// wire only if we send.
+    fn names(&self, sends: bool) -> Result<Names> {
+        match (&self.options.files_from, &self.options.files_from_host) {
+            (Some(path), None) => Ok(Names::Listed(NameList::open(path, self.options, &self.wake, &self.log())?)),
+            (Some(_), Some(_)) if sends => Ok(Names::FromPeer),
+            _ => Ok(Names::Arguments),
+        }
     }
 
     /// A voice for what no role says.
@@ -97,7 +108,7 @@ impl Client<'_> {
     }
 
     /// Both ends in this process: we send, a server on a thread of its own receives.
-    fn local(&self, sources: Vec<Vec<u8>>, dest: Option<Vec<u8>>) -> Result<ExitCode> {
+    fn local(&self, sources: Vec<Vec<u8>>, dest: Option<Vec<u8>>, names: Names) -> Result<ExitCode> {
         handshake::check_own_version(self.options).map_err(|error| error.by("sender"))?;
         let far_wake = Wake::new().map_err(|error| session::ipc("eventfd", &error))?;
         let mut options = self.options.clone();
@@ -132,6 +143,7 @@ impl Client<'_> {
             wake: &self.wake,
             paths: sources,
             sources: Vec::new(),
+            names,
             secluded: None,
         };
         let (ended, server) = thread::scope(|scope| {
@@ -153,6 +165,7 @@ impl Client<'_> {
         sends: bool,
         paths: Vec<Vec<u8>>,
         sources: Vec<Vec<u8>>,
+        names: Names,
     ) -> Result<ExitCode> {
         let options = self.options;
         let speaker = if sends { Speaker::Sender } else { Speaker::ReceiverStart };
@@ -181,6 +194,7 @@ impl Client<'_> {
             wake: &self.wake,
             paths,
             sources,
+            names,
             secluded: args.secluded,
         });
         let Some(child) = child else { return Ok(self.conclude(ended, ExitCode::OK)) };

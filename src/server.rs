@@ -4,6 +4,7 @@ use std::{os::unix::ffi::OsStrExt, sync::Arc};
 
 use crate::{
     error::{Error, ExitCode, Result},
+    flist::listed::{NameList, Names},
     log::{Log, Sink, Speaker},
     options::{Mode, Options},
     proto::{Side, args},
@@ -20,19 +21,20 @@ use crate::{
 /// Serves the client at our standard input and output; the exit status. C: main.c start_server
 pub fn run(options: &Options, terminal: Arc<dyn Sink>) -> ExitCode {
     let log = Log::new(options.levels.clone(), Arc::clone(&terminal), Speaker::Server);
-    serve(options, terminal).unwrap_or_else(|error| {
+    serve(options, terminal, &log).unwrap_or_else(|error| {
         finish::tell(&log, &error);
         error.code
     })
 }
 
-fn serve(options: &Options, terminal: Arc<dyn Sink>) -> Result<ExitCode> {
+fn serve(options: &Options, terminal: Arc<dyn Sink>, log: &Log) -> Result<ExitCode> {
     let failed = |error| session::ipc("eventfd", &error);
     let umask = process::take_umask();
     let wake = Wake::new().map_err(failed)?;
     signal::install(&wake).map_err(failed)?;
     let sends = options.mode == Mode::ServerSender;
     let paths = paths(options, sends)?;
+    let names = names(options, sends, &wake, log)?;
     let Connection { read, write, .. } = Connection::stdio(&wake).map_err(|error| session::ipc("stdio", &error))?;
     let ended = session::run(Start {
         options,
@@ -45,6 +47,7 @@ fn serve(options: &Options, terminal: Arc<dyn Sink>) -> Result<ExitCode> {
         wake: &wake,
         paths,
         sources: Vec::new(),
+        names,
         secluded: None,
     });
     Ok(ended.code)
@@ -56,6 +59,16 @@ pub fn read_args() -> Result<Vec<Vec<u8>>> {
     let Connection { read, .. } = Connection::stdio(&wake).map_err(|error| session::ipc("stdio", &error))?;
     // Nothing may be read beyond the arguments: what follows belongs to the session.
     args::receive(&mut Reader::unbuffered(read, "server"))
+}
+
+/// Where the names come from that the client's `--files-from` means; `-` is the client itself.
+fn names(options: &Options, sends: bool, wake: &Wake, log: &Log) -> Result<Names> {
+    match options.files_from.as_deref() {
+        None => Ok(Names::Arguments),
+        Some(b"-") if sends => Ok(Names::FromPeer),
+        Some(b"-") => Err(Error::new(ExitCode::SYNTAX, "rsync: --files-from=- is for a server that sends")),
+        Some(path) => Ok(Names::Listed(NameList::open(path, options, wake, log)?)),
+    }
 }
 
 /// Sources or destination, seen from where the client said we should start. C: main.c do_server_sender
@@ -102,6 +115,7 @@ pub fn local(at: Local<'_>) -> ExitCode {
         wake: at.wake,
         paths: vec![at.dest],
         sources: Vec::new(),
+        names: Names::Arguments,
         secluded: None,
     });
     ended.code

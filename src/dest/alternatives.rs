@@ -3,13 +3,10 @@
 
 use std::io;
 
-use super::{
-    Dest,
-    target::{Target, UNTRUSTED_LINK},
-};
+use super::{Dest, target::Target};
 use crate::{
     bytes,
-    fs::{Follow, Root, is_untrusted_link},
+    fs::{Follow, Root, UNTRUSTED_LINK, is_untrusted_link},
     log::{Log, LogCode},
     options::{AltDest, Options},
     sys::{

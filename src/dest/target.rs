@@ -9,7 +9,7 @@ use std::{
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
-    fs::{Follow, Root, is_untrusted_link},
+    fs::{Follow, Root, UNTRUSTED_LINK, is_untrusted_link},
     log::{Log, LogCode},
     meta::Names,
     options::{Debug, Info, Options},
@@ -220,9 +220,6 @@ impl Entry<'_> {
     }
 }
 
-pub(super) const UNTRUSTED_LINK: &str = "refusing to follow a symlink owned by an untrusted user; use --insecure-links locally or \
-                              \"insecure links = yes\" in a daemon module ONLY if every path component is trusted";
-
 fn stat(path: &[u8]) -> io::Result<fs::Metadata> {
     fs::metadata(OsStr::from_bytes(path))
 }
@@ -386,7 +383,7 @@ mod tests {
             return; // only root may give links away
         }
         let line = "rsync: [receiver] change_dir#1 \"BASE/l/\" failed: Too many levels of symbolic links (40)\n";
-        assert_eq!(refused(&fixture, "l/", TWO), (3, format!("{UNTRUSTED_LINK}\n{line}")));
+        assert_eq!(refused(&fixture, "l/", TWO), (3, format!("{}\n{line}", UNTRUSTED_LINK)));
         let open = Fixture::with(|options| options.insecure_links = true);
         symlink(fixture.path().join("d"), open.path().join("l")).unwrap();
         open.dest().root.chown(b"l", Some(1234), None).unwrap();

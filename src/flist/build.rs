@@ -6,7 +6,7 @@
 
 use std::{
     cell::Ref,
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
@@ -161,6 +161,19 @@ impl Walker {
         })
     }
 
+    /// Relative arguments are looked up in `base`; it must be there. C: in flist.c send_file_list
+    pub fn start_from(&mut self, base: &[u8]) -> Result<()> {
+        self.sources.start_from(base).map_err(|(name, error)| {
+            self.examiner.log.syserr(LogCode::ErrorXfer, bytes!["change_dir ", name, " failed"], &error);
+            Error::silent(ExitCode::FILE_SELECT)
+        })
+    }
+
+    /// One more argument, while the first segment is being filled.
+    pub fn add(&mut self, arg: Vec<u8>) {
+        self.args.push_back(arg);
+    }
+
     /// The trees that entries come from.
     pub fn sources(&self) -> &Sources {
         &self.sources
@@ -252,7 +265,10 @@ impl Walker {
     /// Numbers the directories of a segment and queues them; gives back the first if it is `.` and leads the segment.
     /// C: flist.c add_dirs_to_tree
     fn remember_dirs(&mut self, segment: &Segment) -> Option<DirEntry> {
-        let mut waiting = std::mem::take(&mut self.waiting);
+        let mut waiting: HashMap<_, VecDeque<_>> = HashMap::new();
+        for Waiting { source, path, rests } in self.waiting.drain(..) {
+            waiting.entry((source, path.into_boxed_slice())).or_default().push_back(rests);
+        }
         self.implied = Implied::default();
         let mut children = Vec::new();
         for (_, entry) in segment.entries().filter(|(_, entry)| entry.is_dir()) {
@@ -262,12 +278,9 @@ impl Walker {
                 continue;
             }
             let entry = entry.to_dir_entry();
-            let mine = waiting.iter().position(|waiting| {
-                entry.flags().has(Flags::IMPLIED_DIR)
-                    && waiting.source == entry.source()
-                    && *waiting.path == *entry.path
-            });
-            let rests = mine.map(|mine| waiting.remove(mine).rests).unwrap_or_default();
+            let implied = entry.flags().has(Flags::IMPLIED_DIR) && !waiting.is_empty();
+            let mine = implied.then(|| waiting.get_mut(&(entry.source(), entry.path.clone()))).flatten();
+            let rests = mine.and_then(VecDeque::pop_front).unwrap_or_default();
             children.push(Pending { index, entry, rests });
         }
         self.pending.extend(children.into_iter().rev());

@@ -7,6 +7,7 @@ use super::{
     form::{Counts, xmit},
     io_error,
     order::{self, Order},
+    prune::prune,
     requested::Requested,
 };
 use crate::{
@@ -50,6 +51,7 @@ pub struct Decoder {
     entries: EntryDecoder,
     order: Order,
     relative: bool,
+    prune: bool,
     dirs: Vec<Slot>,
     next_index: i32,
     view: View,
@@ -71,6 +73,7 @@ impl Decoder {
             entries: EntryDecoder::new(options, protocol, chmod, requested, log)?,
             order: Order::of(protocol.version),
             relative: options.relative,
+            prune: options.prune_empty_dirs,
             dirs: Vec::new(),
             next_index: i32::from(protocol.compat.inc_recurse),
             view: View::new(options, log),
@@ -151,6 +154,9 @@ impl Decoder {
         order::weed_duplicates(&mut segment, self.order, &log);
         if self.relative {
             segment.strip_root();
+        }
+        if self.prune {
+            prune(&mut segment, |_| false);
         }
         if self.entries.rules.inc_recurse {
             self.dirs.extend(dirs.into_iter().map(|at| slot_of(segment.entry(at))));

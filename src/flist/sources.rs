@@ -29,8 +29,10 @@ const OPEN: usize = 8;
 
 /// A directory in which source arguments are looked up.
 pub struct Source {
-    /// As typed; `None`: the directory we were started in. C: F_PATHNAME
+    /// As typed; `None`: the directory we start from. C: F_PATHNAME
     pub dir: Option<Vec<u8>>,
+    /// What the kernel finds it by.
+    path: Vec<u8>,
     /// Its absolute name, for messages.
     shown: Vec<u8>,
     /// Names are absolute (`-R /etc`): the tree is the whole file system.
@@ -57,12 +59,8 @@ impl Source {
         name
     }
 
-    fn path(&self) -> &[u8] {
-        if self.rooted { b"/" } else { self.dir.as_deref().unwrap_or(b".") }
-    }
-
     fn open(&self, below: Follow) -> io::Result<Trees> {
-        let named = Root::open_named(self.path(), Follow::Always, Follow::Always)?;
+        let named = Root::open_named(&self.path, Follow::Always, Follow::Always)?;
         stat::lstat_at(named.handle(), c".")?; // one may be opened without being searchable
         let tree = named.with_rule(below);
         let mut trees = Trees { named, tree, rooted: self.rooted, beyond: Vec::new() };
@@ -143,8 +141,10 @@ pub struct Sources {
     visits: Vec<u32>,
     /// The trees used last, by their place in `list`; the latest last.
     open: RefCell<Vec<(u32, Trees)>>,
-    /// The absolute name of the directory we were started in.
+    /// The absolute name of the directory that relative arguments start from.
     start: Vec<u8>,
+    /// The same as typed, where it is not the current directory.
+    base: Option<Vec<u8>>,
     below: Follow,
 }
 
@@ -158,8 +158,21 @@ impl Sources {
             visits: Vec::new(),
             open: RefCell::default(),
             start: std::env::current_dir()?.into_os_string().into_vec(),
+            base: None,
             below: if free { Follow::Always } else { Follow::Inside },
         })
+    }
+
+    /// Relative arguments are looked up in `base` from now on, not in the current directory; on failure its full name
+    /// for the message.
+    pub(super) fn start_from(&mut self, base: &[u8]) -> Result<(), (Vec<u8>, io::Error)> {
+        let opened = Root::open_named(base, Follow::Always, Follow::Always);
+        opened
+            .and_then(|root| stat::lstat_at(root.handle(), c"."))
+            .map_err(|error| (quoted(&self.start, base), error))?;
+        self.start = absolute(&self.start, base);
+        self.base = Some(base.to_vec());
+        Ok(())
     }
 
     pub fn get(&self, number: u32) -> Option<&Source> {
@@ -210,9 +223,12 @@ impl Sources {
             return Ok(self.visit(known));
         }
         let (dir, rooted) = key.clone();
-        let shown = self.shown(dir.as_deref());
-        let source = Source { dir, shown, rooted, trusted: Vec::new(), visit: 0 };
-        let trees = source.open(self.below).map_err(|error| (quoted(&self.start, source.path()), error))?;
+        let shown = dir.as_deref().map_or(self.start.clone(), |dir| absolute(&self.start, dir));
+        let path = if rooted { b"/".to_vec() } else { self.path(dir.as_deref()) };
+        let source = Source { dir, path, shown, rooted, trusted: Vec::new(), visit: 0 };
+        let trees = source.open(self.below).map_err(|error| {
+            (quoted(&self.start, if rooted { b"/" } else { source.dir.as_deref().unwrap_or(b".") }), error)
+        })?;
         let at = self.list.len() as u32;
         keep(self.open.get_mut(), at, trees);
         self.known.insert(key, at);
@@ -237,14 +253,20 @@ impl Sources {
         visit
     }
 
-    fn shown(&self, dir: Option<&[u8]>) -> Vec<u8> {
-        let whole = match dir {
-            None => self.start.clone(),
-            Some(dir) if dir.first() == Some(&b'/') => dir.to_vec(),
-            Some(dir) => inside(&self.start, dir),
-        };
-        clean(&whole, TIDY).unwrap_or(whole)
+    fn path(&self, dir: Option<&[u8]>) -> Vec<u8> {
+        match (&self.base, dir) {
+            (None, dir) => dir.unwrap_or(b".").to_vec(),
+            (Some(base), None) => base.clone(),
+            (Some(_), Some(dir)) if dir.first() == Some(&b'/') => dir.to_vec(),
+            (Some(base), Some(dir)) => inside(base, dir),
+        }
     }
+}
+
+/// A directory's absolute name, as messages show it.
+fn absolute(from: &[u8], dir: &[u8]) -> Vec<u8> {
+    let whole = if dir.first() == Some(&b'/') { dir.to_vec() } else { inside(from, dir) };
+    clean(&whole, TIDY).unwrap_or(whole)
 }
 
 fn keep(open: &mut Vec<(u32, Trees)>, at: u32, trees: Trees) {

@@ -8,5 +8,5 @@ pub mod window;
 
 pub use root::{Follow, Root, open_file};
 pub use scan::Scan;
-pub use walk::{UntrustedLink, is_untrusted_link};
+pub use walk::{UNTRUSTED_LINK, UntrustedLink, is_untrusted_link};
 pub use window::Window;

@@ -65,6 +65,10 @@ impl Found {
 #[error("Too many levels of symbolic links ({})", libc::ELOOP)]
 pub struct UntrustedLink;
 
+/// What the reference says before it says so.
+pub const UNTRUSTED_LINK: &str = "refusing to follow a symlink owned by an untrusted user; use --insecure-links locally or \
+                                  \"insecure links = yes\" in a daemon module ONLY if every path component is trusted";
+
 /// Whether an operation was refused for such a link.
 pub fn is_untrusted_link(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<UntrustedLink>())

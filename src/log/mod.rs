@@ -161,6 +161,11 @@ impl Log {
         Self { sink, ..self.clone() }
     }
 
+    /// The same voice with nothing to tell but errors and warnings.
+    pub fn without_words(&self) -> Self {
+        Self { levels: Arc::default(), ..self.clone() }
+    }
+
     pub fn speaker(&self) -> Speaker {
         self.speaker
     }

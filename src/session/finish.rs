@@ -126,7 +126,9 @@ pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
     if interrupted && link.start.side.local {
         return None; // the other end is in this process and was interrupted too
     }
-    if silent.contains(&error.code) {
+    // A local copy has no connection to lose: what broke is on this side, and the other one is to be told.
+    let breaks = link.start.side.local && error.code == ExitCode::STREAM_IO;
+    if silent.contains(&error.code) && !breaks {
         let _ = link.writer.flush_within(SHORT_FAREWELL); // a server's last lines, if they still get through
         return None;
     }

@@ -10,7 +10,7 @@ use std::{io, sync::Arc};
 
 use crate::{
     error::{Error, ExitCode, Result},
-    flist::io_error,
+    flist::{io_error, listed::Names},
     log::{Log, LogCode, Sink, Speaker},
     options::{Info, Options},
     proto::{Side, handshake},
@@ -47,6 +47,8 @@ pub struct Start<'a> {
     pub paths: Vec<Vec<u8>>,
     /// On a receiving client: what it asked the server for.
     pub sources: Vec<Vec<u8>>,
+    /// Where further names come from: on a sender they are transferred, on a receiver passed on to the sender.
+    pub names: Names,
     /// With `-s`: what the server is to be told before anything else.
     pub secluded: Option<Vec<Vec<u8>>>,
 }
@@ -88,6 +90,7 @@ struct Parts<'a> {
     shelf: Shelf,
     paths: Vec<Vec<u8>>,
     sources: Vec<Vec<u8>>,
+    names: Names,
 }
 
 /// Runs a whole session.
@@ -154,7 +157,7 @@ fn flaws(link: &Link<'_>) -> ExitCode {
 
 /// Shakes hands and begins framing.
 fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
-    let Start { options, side, read, write, shelf, umask, terminal, wake, paths, sources, secluded } = start;
+    let Start { options, side, read, write, shelf, umask, terminal, wake, paths, sources, names, secluded } = start;
     let pulse = Pulse::new(options.timeout);
     let role = log.speaker().name();
     let mut reader = Reader::new(read, pulse.clone(), role);
@@ -185,7 +188,7 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     let heard = Arc::<Heard>::default();
     let listener = Listener::new(&transfer, log.clone(), Arc::clone(&heard));
     handshake::multiplex(&mut reader, &mut writer, &transfer.protocol, side, Box::new(listener))?;
-    let start = Parts { wake, side, shelf, paths, sources };
+    let start = Parts { wake, side, shelf, paths, sources, names };
     Ok(Link { start, transfer, reader, writer, log, heard, voice })
 }
 

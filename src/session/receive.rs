@@ -22,13 +22,14 @@ use crate::{
     error::{Error, ExitCode, Result},
     flist::{
         Segment,
+        listed::{self, NameList},
         receive::{Coming, Decoder, Received},
         requested::Requested,
     },
     fs::{Follow, Root},
     log::{LogCode, Speaker},
     meta::Names,
-    options::Debug,
+    options::{Debug, Stderr},
     proto::{
         handshake,
         ndx::{Index, Indexes},
@@ -61,7 +62,12 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
     }
     exchange_filters(link)?;
     link.writer.flush()?;
+    let loud = link.log.clone();
+    if link.start.side.server && !mixes(link) && link.transfer.options.stderr != Stderr::All {
+        link.log = link.log.without_words();
+    }
     let beginning = receive_list(link)?;
+    link.log = loud;
     let nothing = beginning.segments.iter().all(|segment| segment.is_empty());
     if nothing && !link.start.side.server {
         return Ok(Stats { received: link.reader.total(), sent: link.writer.total(), ..beginning.stats });
@@ -78,19 +84,23 @@ fn receive_list(link: &mut Link<'_>) -> Result<Beginning> {
     let progress = ListProgress::start(link, "receiving", "receiving");
     let (options, protocol) = (&link.transfer.options, &link.transfer.protocol);
     let chmod = options.chmod.as_deref().and_then(|text| Chmod::parse(text, link.transfer.rules.umask));
-    let mut decoder = Decoder::new(options, protocol, chmod, requested(link), &link.log)?;
+    let requested = requested(link);
+    let mut decoder = Decoder::new(options, protocol, chmod, requested.clone(), &link.log)?;
     let before = link.reader.total();
     decoder.on_progress(Box::new(move |coming| match coming {
         Coming::Names(names) => progress.count(names),
         Coming::All(names) => progress.end(names),
     }));
-    let first = decoder.first(&mut link.reader)?;
+    let first = match std::mem::take(&mut link.start.names) {
+        listed::Names::Listed(names) => first_list_for(names, link, requested, &mut decoder)?,
+        _ => decoder.first(&mut link.reader)?,
+    };
     let lone = first.segment.len() == 1;
     let mut beginning = Beginning {
         decoder,
-        incoming: Indexes::new(protocol.version),
+        incoming: Indexes::new(link.transfer.protocol.version),
         segments: Vec::new(),
-        complete: !protocol.compat.inc_recurse,
+        complete: !protocol_is_incremental(link),
         stats: Stats::default(),
     };
     take_in(link, &mut beginning, first);
@@ -116,6 +126,50 @@ fn receive_list(link: &mut Link<'_>) -> Result<Beginning> {
     Ok(beginning)
 }
 
+/// Whether the names that we pass on, if any, travel in frames, so that messages can come between them.
+fn mixes(link: &Link<'_>) -> bool {
+    matches!(link.start.names, listed::Names::Arguments) || link.transfer.protocol.version >= 31
+}
+
+/// Passes a list of names on to the sender while what it makes of them comes in: neither must wait for the other.
+fn first_list_for(
+    names: NameList,
+    link: &mut Link<'_>,
+    requested: Option<Requested>,
+    decoder: &mut Decoder,
+) -> Result<Received> {
+    let (reader, writer, log, wake) = (&mut link.reader, &mut link.writer, link.log.clone(), link.start.wake);
+    let framed = writer.is_multiplexed();
+    let plain = framed && link.transfer.protocol.version < 31;
+    let pass_on = move || {
+        if plain {
+            writer.pause_multiplex()?;
+        }
+        names.forward(writer, |name| {
+            if let Some(requested) = &requested {
+                requested.add(name, false, &log);
+            }
+        })?;
+        if plain { writer.multiplex() } else { Ok(()) }
+    };
+    let (received, passed) = thread::scope(|scope| {
+        let passing = thread::Builder::new().name("names".into()).spawn_scoped(scope, pass_on);
+        let received = decoder.first(reader);
+        if received.is_err() {
+            wake.fire();
+        }
+        let passed = match passing.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(passed)) => passed,
+            Ok(Err(_)) => Err(Error::new(ExitCode::CRASHED, "rsync: passing names on failed unexpectedly")),
+            Err(error) => Err(super::ipc("thread", &error)),
+        };
+        (received, passed)
+    });
+    // A sender that has gone took no more names: why it went comes from the other direction.
+    let received = received.map_err(|error| settle(link, error))?;
+    passed.map(|()| received)
+}
+
 fn debug_list(link: &Link<'_>, line: impl FnOnce() -> Vec<u8>) {
     if link.log.debug(Debug::Flist) >= 3 {
         link.log.say(LogCode::Info, line());
@@ -138,7 +192,9 @@ fn requested(link: &Link<'_>) -> Option<Requested> {
         return None;
     }
     let requested = Requested::new(options);
-    link.start.sources.iter().for_each(|source| requested.add(source, false, &link.log));
+    if matches!(link.start.names, listed::Names::Arguments) {
+        link.start.sources.iter().for_each(|source| requested.add(source, false, &link.log));
+    }
     Some(requested)
 }
 

@@ -6,7 +6,11 @@ use super::{Link, Shelf};
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
-    flist::{build::Walker, codec::Encoder},
+    flist::{
+        build::Walker,
+        codec::Encoder,
+        listed::{self, Names},
+    },
     log::{Log, LogCode, Progress},
     options::{Debug, Dirs, Info},
     proto::{
@@ -16,7 +20,8 @@ use crate::{
     },
     report::summary::Stats,
     role::sender::{List, Sender, counts},
-    text::mode::Chmod,
+    text::{mode::Chmod, path::confined},
+    wire::Reader,
 };
 
 /// C: main.c do_server_sender, the sending half of client_run
@@ -111,6 +116,15 @@ impl ListProgress {
     }
 }
 
+/// The next name of a list that takes the arguments' place.
+fn next_name(names: &mut Names, reader: &mut Reader) -> Result<Option<Vec<u8>>> {
+    match names {
+        Names::Arguments => Ok(None),
+        Names::Listed(list) => list.next(reader.role()),
+        Names::FromPeer => listed::from_peer(reader),
+    }
+}
+
 /// Makes and sends the first list, or the whole of it. C: flist.c send_file_list
 fn send_list(link: &mut Link<'_>) -> Result<List> {
     let progress = ListProgress::start(link, "building", "sending");
@@ -118,10 +132,22 @@ fn send_list(link: &mut Link<'_>) -> Result<List> {
     let (options, protocol) = (&link.transfer.options, &link.transfer.protocol);
     let chmod = options.chmod.as_deref().and_then(|text| Chmod::parse(text, link.transfer.rules.umask));
     let paths = std::mem::take(&mut link.start.paths);
-    let walker = Walker::new(options, protocol, chmod, paths, &link.log)?;
+    let listed = !matches!(link.start.names, Names::Arguments);
+    let args = if listed { Vec::new() } else { paths.clone() };
+    let mut walker = Walker::new(options, protocol, chmod, args, &link.log)?;
+    if let Some(base) = paths.first().filter(|_| listed) {
+        walker.start_from(base)?;
+    }
     let encoder = Encoder::new(options, protocol, &link.log);
     let mut list = List::new(walker, encoder, protocol, &link.log);
-    list.send_first(&mut link.writer, begun, |names| progress.count(names))?;
+    let (reader, relative) = (&mut link.reader, options.relative);
+    let paused =
+        (matches!(link.start.names, Names::FromPeer) && protocol.version < 31).then(|| reader.pause_multiplex());
+    let names = || Ok(next_name(&mut link.start.names, reader)?.map(|name| confined(&name, relative)));
+    list.send_first(&mut link.writer, begun, names, |names| progress.count(names))?;
+    if let Some(paused) = paused {
+        link.reader.resume(paused);
+    }
     progress.end(list.total());
     list.send_second(&mut link.writer)?;
     if !link.start.side.server && link.log.debug(Debug::Flist) >= 3 {

@@ -75,6 +75,34 @@ pub fn clean(path: &[u8], how: Clean) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// The path as one inside a directory that it cannot leave: slashes in front go, and `..` takes back no more than there
+/// is. `keep_dots`: `.` components stay (they say where a `-R` name begins). Empty becomes `.`.
+/// C: util1.c sanitize_path
+pub fn confined(path: &[u8], keep_dots: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len().max(1));
+    let mut rest = path;
+    while let Some(start) = rest.iter().position(|&byte| byte != b'/') {
+        rest = &rest[start..];
+        let end = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
+        let (name, tail) = rest.split_at(end);
+        rest = tail;
+        match name {
+            b"." if !keep_dots => {}
+            b".." => out.truncate(last_component(&out, 0).unwrap_or(0)),
+            _ => {
+                out.extend_from_slice(name);
+                if !tail.is_empty() {
+                    out.push(b'/');
+                }
+            }
+        }
+    }
+    if out.is_empty() {
+        out.push(b'.');
+    }
+    out
+}
+
 /// Where the last component of `out` (which ends in a slash) begins, if any begins at or after `floor`.
 fn last_component(out: &[u8], floor: usize) -> Option<usize> {
     let body = out.len().checked_sub(1).filter(|&body| body > floor)?;
@@ -185,6 +213,27 @@ mod tests {
 
     fn text(path: Option<Vec<u8>>) -> String {
         path.map_or("refused".into(), |path| String::from_utf8(path).unwrap())
+    }
+
+    #[test]
+    fn confined_paths_stay_inside() {
+        let cases = [
+            ("a/b", "a/b", "a/b"),
+            ("/a//b/", "a/b/", "a/b/"),
+            ("../../a", "a", "a"),
+            ("a/../../b", "b", "b"),
+            ("a/b/..", "a/", "a/"),
+            ("a/..", ".", "."),
+            ("", ".", "."),
+            ("/", ".", "."),
+            ("./a/./b/.", "./a/./b/.", "a/b/"),
+            ("a/./../b", "a/b", "b"),
+            ("..a/b..", "..a/b..", "..a/b.."),
+        ];
+        for (path, with_dots, without) in cases {
+            let text = |keep| String::from_utf8(confined(path.as_bytes(), keep)).unwrap();
+            assert_eq!((text(true).as_str(), text(false).as_str()), (with_dots, without), "{path}");
+        }
     }
 
     #[test]

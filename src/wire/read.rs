@@ -40,6 +40,9 @@ struct Demux {
     messages: Box<dyn Messages + Send>,
 }
 
+/// How a reader took frames before a pause.
+pub struct Paused(Option<Demux>);
+
 impl Reader {
     /// `role` is how the reference would call us in an error line: `sender`, `receiver`, `generator`, …
     pub fn new(half: Box<dyn ReadHalf>, pulse: Pulse, role: &'static str) -> Self {
@@ -92,6 +95,18 @@ impl Reader {
 
     pub fn is_multiplexed(&self) -> bool {
         self.demux.is_some()
+    }
+
+    /// From the next byte on the peer sends no frames, until the guard is given back to `resume`.
+    pub fn pause_multiplex(&mut self) -> Paused {
+        Paused(self.demux.take())
+    }
+
+    /// Frames again, as before the pause.
+    pub fn resume(&mut self, paused: Paused) {
+        if let Some(Demux { rules, messages }) = paused.0 {
+            self.multiplex(rules, messages);
+        }
     }
 
     /// Bytes that came in so far, frame headers and messages included. C: stats.total_read

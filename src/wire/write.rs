@@ -155,6 +155,15 @@ impl Writer {
         self.multiplexed
     }
 
+    /// From the next byte on the peer gets no frames, until `multiplex` is called again; messages find no way meanwhile.
+    pub fn pause_multiplex(&mut self) -> Result<()> {
+        self.outbox.0.open.store(false, Ordering::Release);
+        self.flush()?;
+        self.multiplexed = false;
+        self.buffer.clear();
+        Ok(())
+    }
+
     /// Bytes that went out so far, frame headers and messages included; not what still waits in the buffer.
     /// C: stats.total_written
     pub fn total(&self) -> u64 {

@@ -77,6 +77,8 @@ pub struct Case {
     atimes: bool,
     sparse: bool,
     stdin: Vec<u8>,
+    /// Files that stand beside source and destination, by name.
+    files: Vec<(String, Vec<u8>)>,
 }
 
 impl Case {
@@ -96,6 +98,7 @@ impl Case {
             atimes: false,
             sparse: false,
             stdin: Vec::new(),
+            files: Vec::new(),
         }
     }
 
@@ -162,6 +165,12 @@ impl Case {
         self
     }
 
+    /// A file beside source and destination.
+    pub fn with_file(mut self, name: &str, content: &[u8]) -> Self {
+        self.files.push((name.into(), content.to_vec()));
+        self
+    }
+
     pub fn stdin(mut self, bytes: &[u8]) -> Self {
         self.stdin = bytes.to_vec();
         self
@@ -199,6 +208,9 @@ impl Site {
         let destination = sandbox.join("dst");
         fs::create_dir_all(&destination).expect("destination directory");
         std::os::unix::fs::symlink("../src", sandbox.join("src")).expect("link to the source");
+        for (name, content) in &self.case.files {
+            fs::write(sandbox.join(name), content).expect("file beside the trees");
+        }
         (self.case.before)(&destination, &self.dir.path().join("src"));
         tree::settle(&destination);
         if self.case.atimes {

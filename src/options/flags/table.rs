@@ -306,11 +306,11 @@ pub static FLAGS: &[Flag] = &[
         })
         .help(&[("", "don't delete more than NUM files")]),
     choice("max-size").text("SIZE", |t, v| {
-            t.options.max_size = Some(size("max-size", FILE_SIZE, v.unwrap_or_default())?); Ok(()) }).later()
+            t.options.max_size = Some(size("max-size", FILE_SIZE, v.unwrap_or_default())?); Ok(()) })
         .words(|f| if f.we_send { f.words.extend(f.o.max_size.map(|size| bytes!["--max-size=", size])) })
         .help(&[("", "don't transfer any file larger than SIZE")]),
     choice("min-size").text("SIZE", |t, v| {
-            t.options.min_size = Some(size("min-size", FILE_SIZE, v.unwrap_or_default())?); Ok(()) }).later()
+            t.options.min_size = Some(size("min-size", FILE_SIZE, v.unwrap_or_default())?); Ok(()) })
         .words(|f| if f.we_send { f.words.extend(f.o.min_size.map(|size| bytes!["--min-size=", size])) })
         .help(&[("", "don't transfer any file smaller than SIZE")]),
     wire("max-alloc").text("SIZE", |t, v| { t.max_alloc = v.map(<[u8]>::to_vec); Ok(()) })
@@ -325,7 +325,7 @@ pub static FLAGS: &[Flag] = &[
     writing("delay-updates").off(&["no-delay-updates"]).switch(set!(delay_updates)).later()
         .words(|f| f.say(f.o.delay_updates && f.we_send, "--delay-updates"))
         .help(&[("", "put all updated files into place at end")]),
-    choice("prune-empty-dirs").short(b'm').off(&["no-prune-empty-dirs", "no-m"]).switch(set!(prune_empty_dirs)).later()
+    choice("prune-empty-dirs").short(b'm').off(&["no-prune-empty-dirs", "no-m"]).switch(set!(prune_empty_dirs))
         .letter(|f| (f.o.prune_empty_dirs && f.we_send).into())
         .help(&[("", "prune empty directory chains from file-list")]),
     meta("numeric-ids").off(&["no-numeric-ids"]).switch(set!(numeric_ids))
@@ -406,7 +406,7 @@ pub static FLAGS: &[Flag] = &[
         .help(&[("", "don't exclude files matching PATTERN")]),
     choice("include-from").text("FILE", filter!(IncludeFrom)).later()
         .help(&[("", "read include patterns from FILE")]),
-    choice("files-from").text("FILE", keep!(files_from)).later()
+    choice("files-from").text("FILE", keep!(files_from))
         .words(|f| f.say_files_from()).help(&[("", "read list of source-file names from FILE")]),
     choice("from0").short(b'0').off(&["no-from0"]).switch(set!(from0))
         .help(&[("", "all *-from/filter files are delimited by 0s")]),

@@ -214,9 +214,25 @@ impl Generator<'_> {
         Ok(())
     }
 
+    /// What a file's size is beyond, if it is. The second pass asks again for what the first one let through.
+    fn beyond_limit(&self, size: u64) -> Option<&'static str> {
+        let options = &self.transfer.options;
+        match () {
+            () if options.max_size.is_some_and(|max| size > max) => Some(" is over max-size"),
+            () if options.min_size.is_some_and(|min| size < min) => Some(" is under min-size"),
+            () => None,
+        }
+    }
+
     fn visit_file(&mut self, visit: Visit<'_>, mut old: io::Result<Stat>) -> Result<()> {
         let first = visit.pass == Pass::First;
         let rules = &self.transfer.rules;
+        if first && let Some(limit) = self.beyond_limit(visit.entry.size()) {
+            if self.log.info(Info::Skip) >= 1 {
+                self.log.say(LogCode::Info, bytes![visit.entry.path(), limit]);
+            }
+            return Ok(());
+        }
         if first && old.as_ref().is_ok_and(|old| rules.is_newer(&visit.wanted, old)) {
             if self.log.info(Info::Skip) >= 1 {
                 self.log.say(LogCode::Info, bytes![visit.path, " is newer"]);

@@ -90,10 +90,17 @@ impl List {
         self.outgoing.write(writer, index)
     }
 
-    /// Makes and sends the segment of the arguments, or the whole list. `count` hears of the names so far.
-    pub fn send_first(&mut self, writer: &mut Writer, begun: Instant, count: impl Fn(usize)) -> Result<()> {
+    /// Makes and sends the segment of the arguments, or the whole list. Further arguments come from `names`; `count`
+    /// hears of the entries so far.
+    pub fn send_first(
+        &mut self,
+        writer: &mut Writer,
+        begun: Instant,
+        names: impl FnMut() -> Result<Option<Vec<u8>>>,
+        count: impl Fn(usize),
+    ) -> Result<()> {
         let before = written(writer);
-        let segment = self.fill(writer, count)?;
+        let segment = self.fill(writer, names, count)?;
         self.build_time = millis(begun).max(1);
         let ended = Instant::now();
         self.encoder.end_first(writer, self.walker.io_error())?;
@@ -154,7 +161,7 @@ impl List {
         let Some(dir) = self.walker.next_dir() else { return self.end(writer) };
         let (before, errors) = (written(writer), self.walker.io_error());
         self.outgoing.write(writer, Index::Segment(dir))?;
-        let segment = self.fill(writer, |_| {})?;
+        let segment = self.fill(writer, || Ok(None), |_| {})?;
         self.encoder.end_extra(writer, self.walker.io_error(), errors)?;
         self.size += written(writer) - before;
         self.segments.push(segment);
@@ -162,7 +169,12 @@ impl List {
     }
 
     /// Lists a segment's entries, sending them as they are found.
-    fn fill(&mut self, writer: &mut Writer, count: impl Fn(usize)) -> Result<Arc<Segment>> {
+    fn fill(
+        &mut self,
+        writer: &mut Writer,
+        mut names: impl FnMut() -> Result<Option<Vec<u8>>>,
+        count: impl Fn(usize),
+    ) -> Result<Arc<Segment>> {
         let mut segment = self.walker.begin();
         let mut sent = 0;
         loop {
@@ -171,7 +183,10 @@ impl List {
             (sent..segment.len()).for_each(&count); // told before it is added
             sent = segment.len();
             if !more {
-                return self.walker.finish(segment);
+                match names()? {
+                    Some(name) => self.walker.add(name),
+                    None => return self.walker.finish(segment),
+                }
             }
         }
     }
