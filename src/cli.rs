@@ -13,7 +13,11 @@ use std::{
 use crate::{
     bytes, client,
     error::Error,
-    log::terminal::{Style, Terminal},
+    filter::Filters,
+    log::{
+        Log, Speaker,
+        terminal::{Style, Terminal},
+    },
     options::{
         Options,
         parse::{self, Wish},
@@ -47,11 +51,20 @@ fn fulfil(wish: Wish) -> u8 {
 /// Runs a transfer: everything is said by the side that runs it.
 fn run(options: &Options) -> u8 {
     let terminal = Arc::new(Terminal::new(Style::new(options)));
+    let speaker = if options.is_server() { Speaker::Server } else { Speaker::Client };
+    let log = Log::new(options.levels.clone(), Arc::<Terminal>::clone(&terminal), speaker);
+    let filters = match Filters::from_options(options, &log) {
+        Ok(filters) => filters,
+        Err(error) => {
+            finish::tell(&log, &error);
+            return error.code.0;
+        }
+    };
     if options.is_server() {
-        return server::run(options, terminal).0;
+        return server::run(options, filters, terminal).0;
     }
     match Target::of(options) {
-        Ok(target) => client::run(options, target, terminal).0,
+        Ok(target) => client::run(options, filters, target, terminal).0,
         Err(error) => fail(&error, options.eight_bit_output),
     }
 }

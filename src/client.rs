@@ -5,6 +5,7 @@ use std::{sync::Arc, thread, time::Instant};
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
+    filter::Filters,
     flist::listed::{NameList, Names},
     log::{
         Log, LogCode, Sink, Speaker,
@@ -31,6 +32,7 @@ use crate::{
 /// A client at work: what all transports need.
 struct Client<'a> {
     options: &'a Options,
+    filters: Filters,
     terminal: Arc<dyn Sink>,
     wake: Wake,
     umask: u32,
@@ -38,21 +40,21 @@ struct Client<'a> {
 }
 
 /// Runs a client to its exit status; everything is said.
-pub fn run(options: &Options, target: Target, terminal: Arc<dyn Sink>) -> ExitCode {
+pub fn run(options: &Options, filters: Filters, target: Target, terminal: Arc<dyn Sink>) -> ExitCode {
     let log = Log::new(options.levels.clone(), Arc::clone(&terminal), Speaker::Client);
-    let outcome = prepare(options, terminal).and_then(|client| client.run(target));
+    let outcome = prepare(options, filters, terminal).and_then(|client| client.run(target));
     outcome.unwrap_or_else(|error| {
         finish::tell(&log, &error);
         error.code
     })
 }
 
-fn prepare(options: &Options, terminal: Arc<dyn Sink>) -> Result<Client<'_>> {
+fn prepare(options: &Options, filters: Filters, terminal: Arc<dyn Sink>) -> Result<Client<'_>> {
     let failed = |error| session::ipc("eventfd", &error);
     let umask = process::take_umask();
     let wake = Wake::new().map_err(failed)?;
     signal::install(&wake).map_err(failed)?;
-    Ok(Client { options, terminal, wake, umask, started: Instant::now() })
+    Ok(Client { options, filters, terminal, wake, umask, started: Instant::now() })
 }
 
 impl Client<'_> {
@@ -128,6 +130,7 @@ impl Client<'_> {
             end: there.woken_by(&far_wake),
             taker,
             dest,
+            filters: self.filters.clone(),
             terminal: Arc::new(Terminal::new(terminal::Style::new(&theirs))),
             wake: &far_wake,
             umask: self.umask,
@@ -144,6 +147,7 @@ impl Client<'_> {
             paths: sources,
             sources: Vec::new(),
             names,
+            filters: self.filters.clone(),
             secluded: None,
         };
         let (ended, server) = thread::scope(|scope| {
@@ -195,6 +199,7 @@ impl Client<'_> {
             paths,
             sources,
             names,
+            filters: self.filters.clone(),
             secluded: args.secluded,
         });
         let Some(child) = child else { return Ok(self.conclude(ended, ExitCode::OK)) };

@@ -37,6 +37,9 @@ pub mod meta;
 // Byte connections: a remote shell, inherited descriptors, within the process.
 pub mod transport;
 
+// Which names are left out.
+pub mod filter;
+
 // What is said to the user, and where it goes.
 pub mod log;
 // What two sides agree on, and the small codecs of the transfer.

@@ -4,6 +4,7 @@ use std::{os::unix::ffi::OsStrExt, sync::Arc};
 
 use crate::{
     error::{Error, ExitCode, Result},
+    filter::Filters,
     flist::listed::{NameList, Names},
     log::{Log, Sink, Speaker},
     options::{Mode, Options},
@@ -19,15 +20,15 @@ use crate::{
 };
 
 /// Serves the client at our standard input and output; the exit status. C: main.c start_server
-pub fn run(options: &Options, terminal: Arc<dyn Sink>) -> ExitCode {
+pub fn run(options: &Options, filters: Filters, terminal: Arc<dyn Sink>) -> ExitCode {
     let log = Log::new(options.levels.clone(), Arc::clone(&terminal), Speaker::Server);
-    serve(options, terminal, &log).unwrap_or_else(|error| {
+    serve(options, filters, terminal, &log).unwrap_or_else(|error| {
         finish::tell(&log, &error);
         error.code
     })
 }
 
-fn serve(options: &Options, terminal: Arc<dyn Sink>, log: &Log) -> Result<ExitCode> {
+fn serve(options: &Options, filters: Filters, terminal: Arc<dyn Sink>, log: &Log) -> Result<ExitCode> {
     let failed = |error| session::ipc("eventfd", &error);
     let umask = process::take_umask();
     let wake = Wake::new().map_err(failed)?;
@@ -48,6 +49,7 @@ fn serve(options: &Options, terminal: Arc<dyn Sink>, log: &Log) -> Result<ExitCo
         paths,
         sources: Vec::new(),
         names,
+        filters,
         secluded: None,
     });
     Ok(ended.code)
@@ -97,6 +99,7 @@ pub struct Local<'a> {
     pub end: End,
     pub taker: Taker,
     pub dest: Vec<u8>,
+    pub filters: Filters,
     pub terminal: Arc<dyn Sink>,
     pub wake: &'a Wake,
     pub umask: u32,
@@ -116,6 +119,7 @@ pub fn local(at: Local<'_>) -> ExitCode {
         paths: vec![at.dest],
         sources: Vec::new(),
         names: Names::Arguments,
+        filters: at.filters,
         secluded: None,
     });
     ended.code

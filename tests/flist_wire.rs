@@ -15,6 +15,7 @@ use std::{
 };
 
 use oc_rsync::{
+    filter::Filters,
     flist::{build::Walker, codec::Encoder, receive::Decoder},
     hash::Algorithm,
     log::{Log, LogCode, Sink, Speaker},
@@ -209,7 +210,8 @@ fn read_dir_index(from: &mut Reader, last: &mut i32) -> i32 {
 fn ours(case: &Case, protocol: &Protocol, names: &mut Vec<Vec<String>>) -> Vec<u8> {
     let (options, log) = (case.options(), log(Speaker::Sender));
     let args = case.args.iter().map(|arg| arg.clone().into_bytes());
-    let mut walker = Walker::new(&options, protocol, None, args, &log).unwrap();
+    let mut walker =
+        Walker::new(&options, protocol, None, args, Filters::from_options(&options, &log).unwrap(), &log).unwrap();
     let mut encoder = Encoder::new(&options, protocol, &log);
     let (mut out, kept) = Writer::into_memory();
     let mut last = 1;

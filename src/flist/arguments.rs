@@ -10,7 +10,7 @@ use super::{
     names::{Argument, NameKind},
     split_path,
 };
-use crate::{bytes, error::Result, log::LogCode, sys::stat::Stat};
+use crate::{bytes, error::Result, filter::Name, log::LogCode, sys::stat::Stat};
 
 impl Walker {
     /// C: flist.c send_file_list
@@ -25,6 +25,9 @@ impl Walker {
         }
         let follow = self.examiner.copy_dirlinks || argument.kind != NameKind::Normal;
         let Some(stat) = self.stat_argument(source, name, follow) else { return Ok(()) };
+        if argument.kind != NameKind::Dot && stat.mode != 0 && self.argument_excluded(source, name, stat.is_dir()) {
+            return Ok(());
+        }
         if stat.is_dir() && !self.examiner.dirs {
             self.examiner.log.say(LogCode::Info, bytes!["skipping directory ", name]);
             return Ok(());
@@ -47,11 +50,19 @@ impl Walker {
         let enters = listed.filter(|&at| as_dir && segment.entry(at).is_dir());
         if enters.is_some() && (!self.plan.inc_recurse || argument.kind == NameKind::Dot) {
             if self.plan.inc_recurse && !std::mem::replace(&mut self.entered_dot, true) {
-                self.debug_enter(source, name);
+                self.go_to(source, name, 0)?;
             }
             self.work.push(Work::Scan { source, path: name.to_vec(), flags: content, mode: stat.mode });
         }
         Ok(())
+    }
+
+    /// Whether the rules leave an argument out.
+    fn argument_excluded(&mut self, source: u32, name: &[u8], is_dir: bool) -> bool {
+        let Self { sources, examiner, .. } = self;
+        let Some(source) = sources.get(source) else { return false };
+        examiner.filters.start_at(source.shown());
+        examiner.filters.excludes(Name::new(name, is_dir), &examiner.log)
     }
 
     /// Opens the directory that an argument is looked up in. C: flist.c change_pathname
@@ -136,11 +147,13 @@ impl Walker {
         let start = memchr::memrchr(b'/', &dirs[..common]).unwrap_or(0);
         let slashes = memchr::memchr_iter(b'/', dirs).filter(|&slash| slash > start);
         let ends: Vec<usize> = slashes.chain([dirs.len()]).collect();
+        let mut depth = memchr::memchr_iter(b'/', &dirs[..common]).count();
         for end in ends {
+            depth += 1;
             if let Some(at) = self.list_implied(segment, source, &dirs[..end])?
                 && segment.entry(at).is_dir()
             {
-                self.debug_enter(source, &dirs[..end]);
+                self.go_to(source, &dirs[..end], depth)?;
             }
         }
         self.implied.path = dirs.to_vec();
@@ -151,7 +164,7 @@ impl Walker {
     fn list_implied(&mut self, segment: &mut Segment, source: u32, path: &[u8]) -> Result<Option<usize>> {
         let saved = (self.examiner.copy_links, self.examiner.dirs);
         (self.examiner.copy_links, self.examiner.dirs) = (true, true);
-        let listed = self.list_path(segment, source, path, None, Flags::IMPLIED_DIR, Level::Found);
+        let listed = self.list_path(segment, source, path, None, Flags::IMPLIED_DIR, Level::Implied);
         (self.examiner.copy_links, self.examiner.dirs) = saved;
         listed
     }

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
+    filter::{self, Filters},
     fs::{Follow, Scan},
     log::{Log, LogCode, Speaker},
     options::{Debug, Options},
@@ -44,10 +45,14 @@ struct Pending {
     entry: DirEntry,
     /// What `-R` names want of it.
     rests: Vec<Rest>,
+    /// How deep below the arguments. C: send_dir_depth
+    depth: usize,
 }
 
 /// What a step can do next.
 pub(super) enum Work {
+    /// The rules of the directory that a segment is about; its path and depth.
+    GoTo { source: u32, path: Vec<u8>, depth: usize },
     /// Read a directory; its path, and its mode as far as that is known.
     Scan { source: u32, path: Vec<u8>, flags: Flags, mode: u32 },
     /// Names below a directory that is only led to.
@@ -110,8 +115,9 @@ pub struct Walker {
     next_index: i32,
     next_dir: i32,
     begun: bool,
-    /// The directory of the segment at hand.
+    /// The directory of the segment at hand, and how deep it is.
     parent: Option<DirEntry>,
+    depth: usize,
 }
 
 impl Walker {
@@ -122,6 +128,7 @@ impl Walker {
         protocol: &Protocol,
         chmod: Option<Chmod>,
         args: impl IntoIterator<Item = Vec<u8>>,
+        filters: Filters,
         log: &Log,
     ) -> Result<Self> {
         let sources = Sources::new(options).map_err(|error| {
@@ -136,7 +143,7 @@ impl Walker {
         Ok(Self {
             args: args.into_iter().collect(),
             sources,
-            examiner: Examiner::new(options, protocol, chmod, log),
+            examiner: Examiner::new(options, protocol, chmod, filters, log),
             plan: Plan {
                 recurse: options.recurse(),
                 relative: options.relative,
@@ -158,6 +165,7 @@ impl Walker {
             next_dir: 0,
             begun: false,
             parent: None,
+            depth: 0,
         })
     }
 
@@ -199,14 +207,15 @@ impl Walker {
         let Some(first) = self.pending.pop() else { return Segment::new(self.next_index, -1) };
         let segment = Segment::new(self.next_index, first.index);
         self.parent = Some(first.entry.clone());
+        self.depth = first.depth;
         let mut group = vec![first];
         while self.pending.last().is_some_and(|next| next.entry.flags().has(Flags::DUPLICATE)) {
             group.extend(self.pending.pop());
         }
         let mut work = Vec::new();
         let mut read_before: Option<u32> = None;
-        for Pending { entry, rests, .. } in group {
-            self.debug_enter(entry.source(), &entry.path);
+        for Pending { entry, rests, depth, .. } in group {
+            work.push(Work::GoTo { source: entry.source(), path: entry.path.to_vec(), depth });
             let source = entry.source();
             let has_content = entry.flags().has(Flags::CONTENT_DIR) && read_before != Some(source);
             if has_content {
@@ -229,7 +238,8 @@ impl Walker {
             match work {
                 Work::Scan { source, path, flags, mode } => self.scan_work(segment, source, &path, flags, mode)?,
                 Work::Rests { source, path, rests } => self.rests_work(segment, source, &path, rests)?,
-                Work::Leave => self.debug_filters(|| bytes!["popping local filters"]),
+                Work::GoTo { source, path, depth } => self.go_to(source, &path, depth)?,
+                Work::Leave => self.examiner.filters.leave(&self.examiner.log),
             }
         } else if self.parent.is_none() {
             let Some(arg) = self.args.pop_front() else { return Ok(false) };
@@ -281,7 +291,7 @@ impl Walker {
             let implied = entry.flags().has(Flags::IMPLIED_DIR) && !waiting.is_empty();
             let mine = implied.then(|| waiting.get_mut(&(entry.source(), entry.path.clone()))).flatten();
             let rests = mine.and_then(VecDeque::pop_front).unwrap_or_default();
-            children.push(Pending { index, entry, rests });
+            children.push(Pending { index, entry, rests, depth: self.depth + 1 });
         }
         self.pending.extend(children.into_iter().rev());
         let first = segment.records.first().map(|record| Entry { segment, record });
@@ -306,7 +316,7 @@ impl Walker {
             }
         }
         if !self.plan.inc_recurse {
-            self.debug_enter(source, path);
+            self.enter_dir(source, path)?;
             self.work.push(Work::Leave);
         }
         let start = segment.len();
@@ -320,18 +330,25 @@ impl Walker {
         Ok(())
     }
 
-    /// Where the rules that a directory itself holds would be read. C: exclude.c push_local_filters
-    pub(super) fn debug_enter(&self, source: u32, path: &[u8]) {
-        if let Some(source) = self.sources.get(source) {
-            self.debug_filters(|| bytes!["pushing local filters for ", source.dir_name(path)]);
-        }
+    /// Reads the rules that a directory brings. C: exclude.c push_local_filters
+    fn enter_dir(&mut self, source: u32, path: &[u8]) -> Result<()> {
+        let Self { sources, examiner: Examiner { filters, log, .. }, .. } = self;
+        let Some((named, trees)) = opened(sources, source) else { return Ok(()) };
+        filters.start_at(named.shown());
+        filters.enter(path, filter::Place { log, tree: Some(trees.place(path)) })
     }
 
-    fn debug_filters(&self, line: impl FnOnce() -> Vec<u8>) {
-        let log = &self.examiner.log;
-        if log.debug(Debug::Filter) >= 2 {
-            log.say(LogCode::Info, bytes!["[", log.speaker().name(), "] ", line()]);
-        }
+    /// As `enter_dir`, for a directory at this depth: those as deep are left. C: exclude.c change_local_filter_dir
+    pub(super) fn go_to(&mut self, source: u32, path: &[u8], depth: usize) -> Result<()> {
+        let Self { sources, examiner: Examiner { filters, log, .. }, .. } = self;
+        let Some((named, trees)) = opened(sources, source) else { return Ok(()) };
+        filters.start_at(named.shown());
+        filters.go_to(path, depth, filter::Place { log, tree: Some(trees.place(path)) })
+    }
+
+    /// The walk is over: whatever rules directories brought are let go.
+    pub fn leave_all(&mut self) {
+        self.examiner.filters.leave_all(&self.examiner.log);
     }
 
     /// Lists what a directory holds. C: flist.c send_directory

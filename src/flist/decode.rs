@@ -10,6 +10,7 @@ use super::{
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
+    filter::{Filters, Name},
     log::{Log, LogCode},
     meta::ids::{Kind, Mapping, am_root},
     options::{Debug, Options},
@@ -48,6 +49,8 @@ pub(super) struct EntryDecoder {
     pub users: Mapping,
     pub groups: Mapping,
     requested: Option<Requested>,
+    /// The rules of this side.
+    pub(super) filters: Option<Filters>,
     pub counts: Counts,
     pub log: Log,
     name: Vec<u8>,
@@ -93,6 +96,7 @@ impl EntryDecoder {
             users: Mapping::new(Kind::User, options, protocol, log)?,
             groups: Mapping::new(Kind::Group, options, protocol, log)?,
             requested,
+            filters: None,
             counts: Counts::default(),
             log: log.clone(),
             name: Vec::new(),
@@ -338,6 +342,11 @@ impl EntryDecoder {
                 let line = bytes!["ERROR: rejecting non-directory transfer-root entry: ", path];
                 Err(Error::new(ExitCode::PROTOCOL, line))
             };
+        }
+        let name = Name::new(path, is_dir);
+        if self.filters.as_ref().is_some_and(|filters| filters.forbids(name, &self.log)) {
+            let line = bytes!["ERROR: rejecting excluded file-list name: ", path];
+            return Err(Error::new(ExitCode::UNSUPPORTED, line));
         }
         match &self.requested {
             Some(requested) if !requested.allows(path, is_dir, &self.log) => {

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     bytes,
     error::Result,
+    filter::{Filters, Name},
     hash::{Algorithm, Sum},
     log::{Log, LogCode},
     options::{Debug, Dirs, Info, Options},
@@ -25,10 +26,19 @@ use crate::{
 /// How much of the rules applies to a name. C: NO_FILTERS, ALL_FILTERS
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
-    /// Named by the user.
-    Named = 0,
-    /// Found in a directory, or implied by a name.
-    Found = 2,
+    /// Named by the user, and looked at already.
+    Named,
+    /// Leads to a name: what filters say does not count.
+    Implied,
+    /// Found in a directory.
+    Found,
+}
+
+impl Level {
+    /// As the trace shows it.
+    fn number(self) -> u8 {
+        if self == Self::Named { 0 } else { 2 }
+    }
 }
 
 /// A file by where it is and what it is called in the list.
@@ -63,12 +73,13 @@ pub(super) struct Examiner {
     /// Device of the tree at hand, for `-x`.
     pub filesystem: u64,
     pub io_error: i32,
+    pub filters: Filters,
     pub log: Log,
     target: Vec<u8>,
 }
 
 impl Examiner {
-    pub fn new(options: &Options, protocol: &Protocol, chmod: Option<Chmod>, log: &Log) -> Self {
+    pub fn new(options: &Options, protocol: &Protocol, chmod: Option<Chmod>, filters: Filters, log: &Log) -> Self {
         Self {
             dirs: options.dirs != Dirs::Skip,
             copy_links: options.copy_links,
@@ -86,6 +97,7 @@ impl Examiner {
             chmod,
             filesystem: 0,
             io_error: 0,
+            filters,
             log: log.clone(),
             target: Vec::new(),
         }
@@ -175,7 +187,11 @@ impl Examiner {
         let stat = match self.readlink_stat(place, segment, known) {
             Ok(stat) => stat,
             Err(error) => {
-                self.unreadable(place, segment, &error);
+                let hidden = level == Level::Found
+                    && (self.is_excluded(place, segment, false) || self.is_excluded(place, segment, true));
+                if !hidden {
+                    self.unreadable(place, segment, &error);
+                }
                 return Ok(None);
             }
         };
@@ -185,12 +201,15 @@ impl Examiner {
             self.log.say(LogCode::Info, bytes!["skipping file with bogus (zero) st_mode: ", name]);
             return Ok(None);
         }
-        if level == Level::Found && !self.may_be_found(&stat, &mut flags, segment, place) {
+        if level != Level::Named && !self.may_be_found(&stat, &mut flags, segment, place) {
+            return Ok(None);
+        }
+        if level == Level::Found && self.is_excluded(place, segment, stat.is_dir()) {
             return Ok(None);
         }
         if self.log.debug(Debug::Flist) >= 2 {
             let (who, name) = (self.log.speaker().name(), path_of(segment, place));
-            self.log.say(LogCode::Info, bytes!["[", who, "] make_file(", name, ",*,", level as u8, ")"]);
+            self.log.say(LogCode::Info, bytes!["[", who, "] make_file(", name, ",*,", level.number(), ")"]);
         }
         if place.base.is_empty() {
             return Ok(None);
@@ -210,6 +229,15 @@ impl Examiner {
         }
         self.io_error |= io_error::VANISHED;
         self.log.say(LogCode::Warning, bytes!["file has vanished: ", name]);
+    }
+
+    /// Whether the rules leave a file out. C: flist.c is_excluded
+    fn is_excluded(&self, place: Place<'_>, segment: &Segment, is_dir: bool) -> bool {
+        if self.filters.is_empty() {
+            return false;
+        }
+        let dir = segment.dirs.get(place.dir as usize).map_or(&b""[..], |dir| segment.bytes(dir.name));
+        self.filters.excludes(Name { dir, leaf: place.base, is_dir, xattr: false }, &self.log)
     }
 
     fn may_be_found(&self, stat: &Stat, flags: &mut Flags, segment: &Segment, place: Place<'_>) -> bool {

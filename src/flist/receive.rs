@@ -13,6 +13,7 @@ use super::{
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
+    filter::{Filters, Name},
     log::{Log, LogCode},
     options::{Debug, Options},
     proto::Protocol,
@@ -86,6 +87,11 @@ impl Decoder {
         self.on_progress = Some(call);
     }
 
+    /// The rules of this side: a name that a client's sender should have left out ends the run.
+    pub fn keep_to(&mut self, rules: Filters) {
+        self.entries.filters = Some(rules).filter(|rules| !rules.is_empty());
+    }
+
     /// Speaks through another voice from now on: who reads the first list may not be who reads the others.
     pub fn speak_as(&mut self, log: &Log) {
         self.entries.log = log.clone();
@@ -156,7 +162,9 @@ impl Decoder {
             segment.strip_root();
         }
         if self.prune {
-            prune(&mut segment, |_| false);
+            let filters = self.entries.filters.as_ref();
+            let excluded = |path: &[u8]| filters.is_some_and(|rules| rules.excludes(Name::new(path, true), &log));
+            prune(&mut segment, excluded);
         }
         if self.entries.rules.inc_recurse {
             self.dirs.extend(dirs.into_iter().map(|at| slot_of(segment.entry(at))));

@@ -49,14 +49,9 @@ impl Source {
         quoted(&self.shown, path)
     }
 
-    /// The absolute name of a directory of the list, with a slash at its end. C: exclude.c set_filter_dir
-    pub(super) fn dir_name(&self, path: &[u8]) -> Vec<u8> {
-        let whole = if path.starts_with(b"/") { path.to_vec() } else { inside(&self.shown, path) };
-        let mut name = clean(&whole, TIDY).unwrap_or(whole);
-        if !name.ends_with(b"/") {
-            name.push(b'/');
-        }
-        name
+    /// Its absolute name.
+    pub(super) fn shown(&self) -> &[u8] {
+        &self.shown
     }
 
     fn open(&self, below: Follow) -> io::Result<Trees> {

@@ -10,6 +10,7 @@ use std::{
 use super::{Entry, Flags, Segment, build::Walker, io_error};
 use crate::{
     error::Result,
+    filter::Filters,
     hash::Algorithm,
     log::{Log, LogCode, Sink, Speaker},
     options::{Dirs, Levels, Options},
@@ -58,7 +59,7 @@ fn walk_with(root: &Path, args: &[&str], options: &Options, inc: bool, chmod: Op
     let heard = Arc::new(Heard::default());
     let log = Log::new(Levels::default(), heard.clone(), Speaker::Sender);
     let args = args.iter().map(|arg| format!("{}/{arg}", root.display()).into_bytes());
-    let mut walker = Walker::new(options, &protocol(inc), chmod, args, &log)?;
+    let mut walker = Walker::new(options, &protocol(inc), chmod, args, Filters::from_options(options, &log)?, &log)?;
     let mut segments = Vec::new();
     loop {
         let mut segment = walker.begin();

@@ -156,6 +156,16 @@ impl Log {
         Self { speaker, ..self.clone() }
     }
 
+    /// The same voice with another level for a debug word.
+    pub fn with_debug(&self, word: Debug, level: u8) -> Self {
+        if self.debug(word) == level {
+            return self.clone();
+        }
+        let mut levels = Levels::clone(&self.levels);
+        levels.set_debug(word, level);
+        Self { levels: Arc::new(levels), ..self.clone() }
+    }
+
     /// The same voice into another sink.
     pub fn into_sink(&self, sink: Arc<dyn Sink>) -> Self {
         Self { sink, ..self.clone() }

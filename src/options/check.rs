@@ -212,10 +212,7 @@ fn settle_choice(typed: &mut Typed) -> Result<()> {
         (None, 0) => Dirs::Skip,
     };
     if options.dirs == Dirs::OldList {
-        options.filters.push(FilterArg::Filter(b"- /*/*".to_vec()));
-    }
-    if typed.cvs_exclude {
-        options.filters.push(FilterArg::CvsExclude);
+        options.add_filter(FilterArg::Filter(b"- /*/*".to_vec()));
     }
     options.relative = typed.relative.unwrap_or(options.files_from.is_some());
     options.implied_dirs &= options.relative;
@@ -290,7 +287,7 @@ fn settle_backup(typed: &mut Typed) -> Result<()> {
         }
         let protects = options.backup && options.delete != Delete::Never && !options.delete_excluded;
         if protects && !typed.server && !suffix.is_empty() {
-            options.filters.push(FilterArg::Filter(bytes!["P *", suffix]));
+            options.add_filter(FilterArg::Filter(bytes!["P *", suffix]));
         }
         if options.backup {
             options.omit_dir_times_implied = true;

@@ -143,6 +143,16 @@ pub enum Compress {
     Auto,
 }
 
+/// An option of the filter language, and what stood when it was said: its rules are read as of then.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FilterOption {
+    pub arg: FilterArg,
+    /// The level of `--debug=filter`.
+    pub trace: u8,
+    pub from0: bool,
+    pub delete_excluded: bool,
+}
+
 /// One filter-like option in the order typed, across kinds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FilterArg {
@@ -153,7 +163,6 @@ pub enum FilterArg {
     IncludeFrom(Vec<u8>),
     /// `-F`, the n-th occurrence.
     PerDir(u8),
-    CvsExclude,
 }
 
 /// Batch options.
@@ -211,7 +220,9 @@ pub struct Options {
     pub relative: bool,
     pub implied_dirs: bool,
     pub one_file_system: u8,
-    pub filters: Vec<FilterArg>,
+    pub filters: Vec<FilterOption>,
+    /// `-C`, whose rules come after all others.
+    pub cvs_exclude: bool,
     /// The file's path, on `files_from_host` where there is one; `-` is standard input.
     pub files_from: Option<Vec<u8>>,
     pub files_from_host: Option<Vec<u8>>,
@@ -369,6 +380,13 @@ impl Options {
 
     pub fn recurse(&self) -> bool {
         matches!(self.dirs, Dirs::Recurse | Dirs::OldList)
+    }
+
+    /// Keeps a filter option as said now.
+    pub fn add_filter(&mut self, arg: FilterArg) {
+        let (trace, from0) = (self.levels.debug(Debug::Filter), self.from0);
+        let delete_excluded = self.delete_excluded;
+        self.filters.push(FilterOption { arg, trace, from0, delete_excluded });
     }
 
     /// The remote shell's command line, not yet split: `-e`, RSYNC_RSH, `ssh`.

@@ -58,7 +58,6 @@ pub struct Typed {
     pub dirs: Option<u8>,
     pub relative: Option<bool>,
     pub per_dir_filters: u8,
-    pub cvs_exclude: bool,
 
     pub delete: bool,
     pub delete_before: bool,

@@ -10,6 +10,7 @@ use std::{io, sync::Arc};
 
 use crate::{
     error::{Error, ExitCode, Result},
+    filter::Filters,
     flist::{io_error, listed::Names},
     log::{Log, LogCode, Sink, Speaker},
     options::{Info, Options},
@@ -49,6 +50,8 @@ pub struct Start<'a> {
     pub sources: Vec<Vec<u8>>,
     /// Where further names come from: on a sender they are transferred, on a receiver passed on to the sender.
     pub names: Names,
+    /// The rules of the command line.
+    pub filters: Filters,
     /// With `-s`: what the server is to be told before anything else.
     pub secluded: Option<Vec<Vec<u8>>>,
 }
@@ -79,6 +82,7 @@ struct Link<'a> {
     writer: Writer,
     log: Log,
     heard: Arc<Heard>,
+    filters: Filters,
     /// A server's way to the client.
     voice: Option<PeerSink>,
 }
@@ -157,7 +161,8 @@ fn flaws(link: &Link<'_>) -> ExitCode {
 
 /// Shakes hands and begins framing.
 fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
-    let Start { options, side, read, write, shelf, umask, terminal, wake, paths, sources, names, secluded } = start;
+    let Start { options, side, read, write, shelf, umask, terminal, wake, paths, sources, names, filters, secluded } =
+        start;
     let pulse = Pulse::new(options.timeout);
     let role = log.speaker().name();
     let mut reader = Reader::new(read, pulse.clone(), role);
@@ -189,7 +194,7 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     let listener = Listener::new(&transfer, log.clone(), Arc::clone(&heard));
     handshake::multiplex(&mut reader, &mut writer, &transfer.protocol, side, Box::new(listener))?;
     let start = Parts { wake, side, shelf, paths, sources, names };
-    Ok(Link { start, transfer, reader, writer, log, heard, voice })
+    Ok(Link { start, transfer, reader, writer, log, heard, filters, voice })
 }
 
 fn throttled(write: Box<dyn WriteHalf>, options: &Options) -> Box<dyn WriteHalf> {

@@ -86,6 +86,7 @@ fn receive_list(link: &mut Link<'_>) -> Result<Beginning> {
     let chmod = options.chmod.as_deref().and_then(|text| Chmod::parse(text, link.transfer.rules.umask));
     let requested = requested(link);
     let mut decoder = Decoder::new(options, protocol, chmod, requested.clone(), &link.log)?;
+    decoder.keep_to(link.filters.clone());
     let before = link.reader.total();
     decoder.on_progress(Box::new(move |coming| match coming {
         Coming::Names(names) => progress.count(names),
@@ -256,7 +257,8 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target, alternati
         single: target.single.clone(),
         taker,
     };
-    let generator = Generator::new(&link.transfer, generator_log, &mut link.writer, feedback, target, alternatives)?;
+    let (filters, writer) = (link.filters.clone(), &mut link.writer);
+    let generator = Generator::new(&link.transfer, generator_log, writer, feedback, target, alternatives, filters)?;
     let leaving = Leaving(receiver.generator.clone());
     let (received, generated) = thread::scope(|scope| {
         let for_receiver = segments.clone();

@@ -14,7 +14,6 @@ use crate::{
     log::{Log, LogCode, Progress},
     options::{Debug, Dirs, Info},
     proto::{
-        filters,
         ndx::{Index, Indexes},
         stats::{DeleteStats, FinalStats},
     },
@@ -62,19 +61,10 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
     Ok(stats)
 }
 
-/// Rules are for the filter room, which is not there yet: we have none, and a peer's cannot be kept.
+/// Settles who has which rules.
 pub(super) fn exchange_filters(link: &mut Link<'_>) -> Result<()> {
-    let (side, transfer) = (link.start.side, &link.transfer);
-    if !filters::are_sent(side, &transfer.protocol, &transfer.options) {
-        return Ok(());
-    }
-    if !side.server {
-        return filters::send(&mut link.writer, std::iter::empty::<&[u8]>());
-    }
-    if !filters::receive(&mut link.reader)?.is_empty() {
-        return Err(Error::new(ExitCode::UNSUPPORTED, "rsync: filter rules are not supported by this build"));
-    }
-    Ok(())
+    let Link { start, transfer, reader, writer, log, filters, .. } = link;
+    filters.exchange(start.side, &transfer.protocol, &transfer.options, reader, writer, log)
 }
 
 /// What a long list says while it is made, where it is not incremental. C: flist.c start_filelist_progress
@@ -134,7 +124,7 @@ fn send_list(link: &mut Link<'_>) -> Result<List> {
     let paths = std::mem::take(&mut link.start.paths);
     let listed = !matches!(link.start.names, Names::Arguments);
     let args = if listed { Vec::new() } else { paths.clone() };
-    let mut walker = Walker::new(options, protocol, chmod, args, &link.log)?;
+    let mut walker = Walker::new(options, protocol, chmod, args, link.filters.clone(), &link.log)?;
     if let Some(base) = paths.first().filter(|_| listed) {
         walker.start_from(base)?;
     }

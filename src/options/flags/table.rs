@@ -73,7 +73,9 @@ macro_rules! keep {
 macro_rules! filter {
     ($kind:ident) => {
         |t, v| {
-            t.options.filters.extend(v.map(|v| FilterArg::$kind(v.to_vec())));
+            if let Some(text) = v {
+                t.options.add_filter(FilterArg::$kind(text.to_vec()));
+            }
             Ok(())
         }
     };
@@ -392,19 +394,18 @@ pub static FLAGS: &[Flag] = &[
         .help(&[("", "skip compressing files with suffix in LIST")]),
     wire("old-compress").switch(|t, _| t.options.compress_choice = Some(b"zlib".to_vec())).later(),
     wire("new-compress").switch(|t, _| t.options.compress_choice = Some(b"zlibx".to_vec())).later(),
-    choice("cvs-exclude").short(b'C').switch(|t, _| t.cvs_exclude = true).later()
-        .letter(|f| f.o.filters.contains(&FilterArg::CvsExclude).into())
+    choice("cvs-exclude").short(b'C').switch(set!(cvs_exclude)).letter(|f| f.o.cvs_exclude.into())
         .help(&[("", "auto-ignore files in the same way CVS does")]),
-    choice("filter").short(b'f').text("RULE", filter!(Filter)).later().help(&[("", "add a file-filtering RULE")]),
-    choice("").short(b'F').switch(|t, _| per_dir(t)).later()
+    choice("filter").short(b'f').text("RULE", filter!(Filter)).help(&[("", "add a file-filtering RULE")]),
+    choice("").short(b'F').switch(|t, _| per_dir(t))
         .help(&[("-F", "same as --filter='dir-merge /.rsync-filter'"),
                 (" ", "repeated: --filter='- .rsync-filter'")]),
-    choice("exclude").text("PATTERN", filter!(Exclude)).later().help(&[("", "exclude files matching PATTERN")]),
-    choice("exclude-from").text("FILE", filter!(ExcludeFrom)).later()
+    choice("exclude").text("PATTERN", filter!(Exclude)).help(&[("", "exclude files matching PATTERN")]),
+    choice("exclude-from").text("FILE", filter!(ExcludeFrom))
         .help(&[("", "read exclude patterns from FILE")]),
-    choice("include").text("PATTERN", filter!(Include)).later()
+    choice("include").text("PATTERN", filter!(Include))
         .help(&[("", "don't exclude files matching PATTERN")]),
-    choice("include-from").text("FILE", filter!(IncludeFrom)).later()
+    choice("include-from").text("FILE", filter!(IncludeFrom))
         .help(&[("", "read include patterns from FILE")]),
     choice("files-from").text("FILE", keep!(files_from))
         .words(|f| f.say_files_from()).help(&[("", "read list of source-file names from FILE")]),
@@ -540,6 +541,6 @@ fn batch(typed: &mut Typed, name: Option<&[u8]>) -> Done {
 fn per_dir(typed: &mut Typed) {
     typed.per_dir_filters = typed.per_dir_filters.saturating_add(1);
     if typed.per_dir_filters <= 2 {
-        typed.options.filters.push(FilterArg::PerDir(typed.per_dir_filters));
+        typed.options.add_filter(FilterArg::PerDir(typed.per_dir_filters));
     }
 }

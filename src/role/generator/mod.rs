@@ -28,6 +28,7 @@ use crate::{
         target::Target,
     },
     error::{Error, ExitCode, Result},
+    filter::Filters,
     flist::{Entry, FileList, Segment},
     fs::{Follow, Root},
     log::{Log, LogCode, Speaker},
@@ -72,6 +73,8 @@ pub struct Generator<'a> {
     alternatives: Alternatives,
     fuzzy: fuzzy::Lists,
     copying: duplicate::Tools,
+    /// What a deletion spares; at work in the destination.
+    pub filters: Filters,
     /// The only file's name at the destination.
     single: Option<Vec<u8>>,
     /// The destination does not exist, as a dry run did not make it.
@@ -92,6 +95,7 @@ impl<'a> Generator<'a> {
         feedback: mpsc::Receiver<Feedback>,
         target: Target,
         alternatives: Alternatives,
+        mut filters: Filters,
     ) -> Result<Self> {
         let incremental = transfer.protocol.compat.inc_recurse;
         let missing = target.root.is_none();
@@ -103,8 +107,10 @@ impl<'a> Generator<'a> {
                 Error::silent(ExitCode::FILE_SELECT)
             })?,
         };
+        filters.start_at(&target.names.base);
         Ok(Self {
             transfer,
+            filters,
             outgoing: Indexes::new(transfer.protocol.version),
             feedback,
             list: FileList::new(),

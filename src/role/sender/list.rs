@@ -165,7 +165,12 @@ impl List {
         self.encoder.end_extra(writer, self.walker.io_error(), errors)?;
         self.size += written(writer) - before;
         self.segments.push(segment);
-        if self.walker.next_dir().is_none() { self.end(writer) } else { Ok(()) }
+        if self.walker.next_dir().is_some() {
+            return Ok(());
+        }
+        self.end(writer)?;
+        self.walker.leave_all();
+        Ok(())
     }
 
     /// Lists a segment's entries, sending them as they are found.
