@@ -54,6 +54,9 @@ fn prepare(options: &Options, filters: Filters, terminal: Arc<dyn Sink>) -> Resu
     let umask = process::take_umask();
     let wake = Wake::new().map_err(failed)?;
     signal::install(&wake).map_err(failed)?;
+    if let Some(moment) = options.stop_at {
+        signal::alarm_at(moment).map_err(|error| session::ipc("timer", &error))?;
+    }
     Ok(Client { options, filters, terminal, wake, umask, started: Instant::now() })
 }
 

@@ -33,6 +33,9 @@ fn serve(options: &Options, filters: Filters, terminal: Arc<dyn Sink>, log: &Log
     let umask = process::take_umask();
     let wake = Wake::new().map_err(failed)?;
     signal::install(&wake).map_err(failed)?;
+    if let Some(moment) = options.stop_at {
+        signal::alarm_at(moment).map_err(|error| session::ipc("timer", &error))?;
+    }
     let sends = options.mode == Mode::ServerSender;
     let paths = paths(options, sends)?;
     let names = names(options, sends, &wake, log)?;

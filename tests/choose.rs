@@ -7,6 +7,7 @@ use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
 
 use harness::{
     Case, Program, Way, check_all,
+    process::{self, Status},
     programs::{AGAINST_REFERENCE, ALONE},
     zoo,
 };
@@ -285,4 +286,67 @@ fn what_is_asked_for_in_a_list() {
         &[(&[Way::PipePull], &AGAINST_REFERENCE[..1])],
     );
     assert_eq!(Program::Ours.missing(), None);
+}
+
+// Stopping in time
+
+/// A remote shell that says the time is over when some hundred kilobytes went through it: the run is told by the signal that its
+/// alarm would send. `through` is the pipe around the far side's command.
+fn stopping_shell(name: &str, through: &str) -> String {
+    let body = format!(
+        "client=$PPID\nshift\nhalf() {{ dd bs=4096 count=120 2>/dev/null; kill -ALRM $client; cat >/dev/null; }}\n\
+         far() {{ sh -c \"$*\" 2>/dev/null; }}\n{through}\n"
+    );
+    process::script(name, &body).display().to_string()
+}
+
+/// A run that is stopped ends with the reference's words and status, and leaves nothing but whole files, or what
+/// `--partial` keeps; the next run goes on.
+#[test]
+fn a_run_is_stopped_in_the_middle() {
+    let pull = stopping_shell("stop-pull.sh", "far \"$@\" | half");
+    let push = stopping_shell("stop-push.sh", "half | far \"$@\"");
+    for (shell, source, destination, option, kept) in [
+        (&pull, "far:src/", "dst/", "--no-partial", false),
+        (&pull, "far:src/", "dst/", "--partial", true),
+        (&push, "src/", "far:dst/", "--no-partial", false),
+    ] {
+        let site = tempfile::Builder::new().prefix("oc-rsync-").tempdir().expect("temporary directory");
+        let path = |name: &str| site.path().join(name);
+        fs::create_dir(path("src")).expect("directory");
+        zoo::file(&path("src/a"), &zoo::noise(100_000, 1));
+        zoo::file(&path("src/b"), &zoo::noise(3_000_000, 2));
+        let server = format!("--rsync-path={}", Program::Ours.path().display());
+        let run = |more: &[&str], shell: &str| {
+            let argv = [&["-a", &server, "-e", shell][..], more, &[option, source, destination]].concat();
+            process::run(site.path(), &Program::Ours.path(), &argv, b"")
+        };
+        let stopped = run(&["--stop-after=60"], shell);
+        let said = String::from_utf8_lossy(&stopped.stderr);
+        assert_eq!(stopped.status, Status::Exit(30), "{said}");
+        assert!(said.starts_with("stopping at requested limit\n"), "{said}");
+        assert!(said.contains("rsync error: timeout in data send/receive (code 30) at "), "{said}");
+        let names: Vec<_> = fs::read_dir(path("dst")).expect("destination").flatten().map(|e| e.file_name()).collect();
+        assert!(names.iter().all(|name| name == "a" || kept && name == "b"), "{names:?}");
+        assert!(!kept || fs::metadata(path("dst/b")).expect("what was kept").len() < 3_000_000);
+        let again = run(&[], &harness::stand_in().display().to_string());
+        assert_eq!(again.status, Status::Exit(0), "{}", String::from_utf8_lossy(&again.stderr));
+        for name in ["a", "b"] {
+            assert!(fs::read(path("dst").join(name)).ok() == fs::read(path("src").join(name)).ok(), "{name}");
+        }
+    }
+}
+
+/// A run that is through in time does not notice.
+#[test]
+fn time_enough() {
+    let soon = |name, args| row(name, args).tree(zoo::few);
+    everywhere(&[
+        soon("an hour", "-ai --stop-after=60"),
+        soon("an hour by its other name", "-ai --time-limit=60"),
+        soon("until a date", "-ai --stop-at=2099-12-31T23:59"),
+        soon("none of it", "-ai --stop-after=0"),
+        soon("no date", "-ai --stop-at=yesterday"),
+        soon("a server's hour", "-ai -M--stop-after=60"),
+    ]);
 }

@@ -8,6 +8,7 @@ use crate::{
     error::{Error, ExitCode},
     log::{Log, LogCode},
     options::{Debug, help::VERSION},
+    proto::Side,
     sys::signal,
     wire::Tag,
 };
@@ -98,7 +99,7 @@ pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
     let version = link.transfer.protocol.version;
     let interrupted = error.code == ExitCode::SIGNAL;
     if interrupted {
-        error.code = interrupt_code();
+        explain(error, link.start.side);
         link.start.wake.reset();
     }
     if let Some(status) = link.heard.exit() {
@@ -139,9 +140,21 @@ pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
     None
 }
 
-/// The exit status of a run that a signal ended.
+/// The exit status of a run that a signal ended, or the time (`--stop-at`).
 pub fn interrupt_code() -> ExitCode {
-    if signal::received() == Some(libc::SIGUSR1) { ExitCode::SIGNAL1 } else { ExitCode::SIGNAL }
+    match signal::received() {
+        Some(libc::SIGUSR1) => ExitCode::SIGNAL1,
+        Some(libc::SIGALRM) => ExitCode::TIMEOUT,
+        _ => ExitCode::SIGNAL,
+    }
+}
+
+/// What ended a run from outside. In a local copy it ended both sides, and one of them says so. C: in io.c perform_io
+pub(super) fn explain(error: &mut Error, side: Side) {
+    error.code = interrupt_code();
+    if error.code == ExitCode::TIMEOUT && !(side.local && side.server) {
+        error.message = b"stopping at requested limit".to_vec();
+    }
 }
 
 /// Sends the last words and, if they are `answered`, hears the peer out, both within a time. What the peer still sends is taken

@@ -104,11 +104,15 @@ pub fn run(start: Start<'_>) -> Ended {
         (false, _) => Speaker::ReceiverStart,
     };
     let log = Log::new(start.options.levels.clone(), Arc::clone(&start.terminal), speaker);
-    let server = start.side.server;
+    let side = start.side;
+    let server = side.server;
     let mut link = match open(start, log.clone()) {
         Ok(link) => link,
         Err(error) => {
             let mut error = error.by(speaker.name());
+            if error.code == ExitCode::SIGNAL {
+                finish::explain(&mut error, side);
+            }
             finish::say(&log, &mut error, server);
             if server {
                 finish::tell_code(&log, &error);

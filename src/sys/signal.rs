@@ -1,15 +1,16 @@
 //! Signals become state that the program looks at: a flag, and a bell that ends whatever wait is going on.
 
 use std::{
-    io,
+    io, mem, ptr,
     sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use super::poll::{Wake, fire_raw};
 
-/// The first of INT, TERM, HUP and USR1 to arrive; 0: none.
+/// The first of INT, TERM, HUP, USR1 and an alarm to arrive; 0: none.
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 /// The bell's descriptor; -1: none.
 static BELL: AtomicI32 = AtomicI32::new(-1);
@@ -35,6 +36,28 @@ pub fn install(wake: &Wake) -> io::Result<()> {
     let mut noted: SigSet = INTERRUPTS.into_iter().collect();
     noted.add(Signal::SIGVTALRM);
     Ok(noted.thread_unblock()?)
+}
+
+/// Stops us at a moment as an interruption would: with ALRM, once the clock on the wall says so. After `install`.
+pub fn alarm_at(moment: SystemTime) -> io::Result<()> {
+    set(Signal::SIGALRM, SigHandler::Handler(on_interrupt))?;
+    SigSet::from(Signal::SIGALRM).thread_unblock()?;
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    // SAFETY: both structures are plain numbers, for which zeros are valid.
+    let (mut event, mut when): (libc::sigevent, libc::itimerspec) = unsafe { (mem::zeroed(), mem::zeroed()) };
+    event.sigev_notify = libc::SIGEV_SIGNAL;
+    event.sigev_signo = libc::SIGALRM;
+    when.it_value.tv_sec = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    when.it_value.tv_nsec = i64::from(since.subsec_nanos()).max(1); // all zeros would mean never
+    let mut timer: libc::timer_t = ptr::null_mut();
+    // SAFETY: the pointers lead to structures of ours that outlive the calls, and the second call has the first's timer.
+    let done = unsafe {
+        match libc::timer_create(libc::CLOCK_REALTIME, &mut event, &mut timer) {
+            0 => libc::timer_settime(timer, libc::TIMER_ABSTIME, &when, ptr::null_mut()),
+            failed => failed,
+        }
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The signal that asked us to stop, if one did.
@@ -110,5 +133,13 @@ mod tests {
         assert_eq!(received(), Some(libc::SIGHUP));
         nix::sys::signal::raise(Signal::SIGTERM).unwrap();
         assert_eq!(received(), Some(libc::SIGHUP), "the first one stays");
+        for moment in [SystemTime::now() + Duration::from_millis(20), UNIX_EPOCH] {
+            RECEIVED.store(0, Ordering::SeqCst);
+            wake.reset();
+            alarm_at(moment).unwrap();
+            let limit = Some(Instant::now() + Duration::from_secs(20));
+            assert_eq!(wait(&read, Interest::Read, Some(&wake), limit).unwrap(), Ready::Woken);
+            assert_eq!(received(), Some(libc::SIGALRM));
+        }
     }
 }

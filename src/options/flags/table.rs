@@ -459,9 +459,9 @@ pub static FLAGS: &[Flag] = &[
         .text("RATE", |t, v| match v { Some(rate) => t.set_bwlimit(rate), None => { t.bwlimit = 0; Ok(()) } })
         .words(|f| if f.o.bwlimit > 0 { f.words.push(bytes!["--bwlimit=", f.o.bwlimit / 1024]) })
         .help(&[("", "limit socket I/O bandwidth")]),
-    wire("stop-after").also(&["time-limit"]).text("MINS", |t, v| t.set_stop_after(v.unwrap_or_default())).later()
+    wire("stop-after").also(&["time-limit"]).text("MINS", |t, v| t.set_stop_after(v.unwrap_or_default()))
         .help(&[("", "Stop rsync after MINS minutes have elapsed")]),
-    wire("stop-at").text("y-m-dTh:m", |t, v| t.set_stop_at(v.unwrap_or_default())).later()
+    wire("stop-at").text("y-m-dTh:m", |t, v| t.set_stop_at(v.unwrap_or_default()))
         .help(&[("", "Stop rsync at the specified point in time")]),
     writing("fsync").switch(set!(fsync)).words(|f| f.say(f.o.fsync && f.we_send, "--fsync"))
         .help(&[("", "fsync every written file")]),
