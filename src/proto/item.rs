@@ -3,6 +3,7 @@
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
+    text::path::base,
     wire::{Reader, Writer},
 };
 
@@ -101,7 +102,7 @@ impl Basis {
         }
     }
 
-    fn byte(self) -> u8 {
+    pub fn byte(self) -> u8 {
         match self {
             Self::AltDest(position) => position & 0x7f,
             Self::Same => 0x80,
@@ -147,13 +148,18 @@ impl Item {
         Ok(item)
     }
 
-    /// The name of a basis is a name, never a path. What a hard link points to is only shown.
+    /// The name of a basis is a name, never a path: of one the last component is taken, which an honest peer's name is
+    /// from the beginning. What a hard link points to is only shown.
     fn checked(&self, name: Vec<u8>, role: &str) -> Result<Vec<u8>> {
-        let is_name = !matches!(&name[..], b"" | b"." | b"..") && !name.iter().any(|byte| b"/\0".contains(byte));
-        if matches!(self.basis, Basis::Fuzzy(_)) && !is_name {
-            return Err(Error::new(ExitCode::PROTOCOL, bytes!["invalid basis name received [", role, "]"]));
+        if !matches!(self.basis, Basis::Fuzzy(_)) {
+            return Ok(name);
         }
-        Ok(name)
+        match base(&name) {
+            b"" | b"." | b".." => {
+                Err(Error::new(ExitCode::PROTOCOL, bytes!["invalid basis name received [", role, "]"]))
+            }
+            last => Ok(last.to_vec()),
+        }
     }
 
     /// The flags decide what is written: a missing name counts as an empty one. C: sender.c write_ndx_and_attrs
@@ -210,10 +216,15 @@ mod tests {
 
     #[test]
     fn a_fuzzy_basis_is_a_name() {
-        for name in ["", "..", "a/b", "/etc"] {
+        let read = |name: &str| {
             let bytes = [b"\x00\x18\x83".as_slice(), &[name.len() as u8], name.as_bytes()].concat();
-            let error = Item::read(&mut Reader::over(bytes), 31).unwrap_err();
-            assert_eq!(error.code, ExitCode::PROTOCOL, "{name}");
+            Item::read(&mut Reader::over(bytes), 31)
+        };
+        for name in ["", "..", ".", "a/", "/", "a/.."] {
+            assert_eq!(read(name).unwrap_err().code, ExitCode::PROTOCOL, "{name}");
+        }
+        for (name, taken) in [("a", "a"), ("../../etc/shadow", "shadow"), ("/etc", "etc"), ("a..", "a..")] {
+            assert_eq!(read(name).unwrap().name.as_deref(), Some(taken.as_bytes()));
         }
         let long = Item::read(&mut Reader::over(b"\x00\x10\x90\x00"), 31).unwrap_err();
         assert_eq!(
