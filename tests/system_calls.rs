@@ -143,6 +143,15 @@ fn a_new_larger_file() {
 }
 
 #[test]
+fn a_file_that_is_the_same_elsewhere() {
+    let link = [(STAT, 3.0), ("linkat", 1.0)];
+    expect("local, linked", "-a --link-dest=../src src/ dst/", 300, false, &link);
+    let push = "-a --link-dest=../src -e SHELL --rsync-path=OURS src/ far:HERE/dst/";
+    expect("push, linked", push, 300, false, &link);
+    expect("local, passed over", "-a --compare-dest=../src src/ dst/", 300, false, &[(STAT, 3.0)]);
+}
+
+#[test]
 fn an_owner_that_differs_costs_one_call() {
     if !is_root() {
         return skip("an owner that differs", "not root");

@@ -152,7 +152,13 @@ impl Generator<'_> {
                 None => Some(&self.root),
                 Some(position) => self.alternatives.get(position.into()).and_then(|alternative| alternative.root()),
             };
-            let list = root.map_or_else(|| Ok(Vec::new()), |root| candidates_in(root, dir, &mut scan));
+            let met = |name: &[u8]| {
+                if self.log.debug(Debug::Flist) >= 2 {
+                    let line = bytes!["[generator] make_file(", self.candidate_name(number, name), ",*,1)"];
+                    self.log.say(LogCode::Info, line);
+                }
+            };
+            let list = root.map_or_else(|| Ok(Vec::new()), |root| candidates_in(root, dir, &mut scan, met));
             lists.push(list.unwrap_or_else(|error| {
                 if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) {
                     let shown = self.listed_name(number, dir);
@@ -168,12 +174,13 @@ impl Generator<'_> {
     }
 }
 
-/// The regular, non-empty files of a directory, by name.
-fn candidates_in(root: &Root, dir: &[u8], scan: &mut Scan) -> io::Result<Vec<Candidate>> {
+/// The regular, non-empty files of a directory, by name; `met` hears of everything that is there.
+fn candidates_in(root: &Root, dir: &[u8], scan: &mut Scan, met: impl Fn(&[u8])) -> io::Result<Vec<Candidate>> {
     let handle = root.open_dir(dir)?;
     let mut found = Vec::new();
     scan.start();
     while let Some(item) = scan.next(handle.as_fd())? {
+        met(item.name);
         if !matches!(item.kind, Kind::File | Kind::Unknown) {
             continue;
         }
