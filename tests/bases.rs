@@ -10,7 +10,7 @@ use std::{
 };
 
 use harness::{
-    Case, Ends, Program, Way, check_all,
+    Case, Ends, Program, Way, check_all, process,
     programs::{AGAINST_REFERENCE, ALONE, ends, is_root},
     zoo,
 };
@@ -234,6 +234,67 @@ fn what_goes_with_what() {
     let many = (0..21).fold(row("too many", "-a"), |case, _| case.arg("--compare-dest=../one"));
     let most = (0..20).fold(row("the most there may be", "-aii"), |case, _| case.arg("--compare-dest=../one"));
     locally(&[many, most]);
+}
+
+/// Without privilege: one file may not be read, a directory not be entered, and what belongs to others not be linked.
+fn two_closed(dst: &Path, src: &Path) {
+    two(dst, src);
+    for top in ["one", "other"].map(|name| dst.with_file_name(name)) {
+        zoo::set_mode(&top.join("same"), 0o600);
+    }
+    zoo::set_mode(&dst.with_file_name("one").join("dir"), 0o700);
+}
+
+#[test]
+fn what_may_not_be_used() {
+    let closed = |name, args| {
+        let cases = each(name, args).into_iter().map(|case| case.before(two_closed).as_nobody());
+        unordered(cases.collect())
+    };
+    everywhere(&closed("closed", "-rlptvv --no-whole-file"));
+    locally(&closed("closed, items", "-rlpti --no-whole-file"));
+    locally(&closed("closed, in place", "-rlptv --inplace --no-whole-file"));
+    locally(&closed("closed, similar", "-rlptv -yy --no-whole-file --debug=fuzzy2"));
+}
+
+/// A directory on another file system, where there is one.
+fn far(dst: &Path, src: &Path) {
+    let far = process::scratch().join("far");
+    if !far.exists() {
+        zoo::same(&far, src);
+        zoo::set_mode(&far.join("attrs"), 0o600);
+    }
+    symlink(far, dst.with_file_name("one")).unwrap();
+}
+
+#[test]
+fn links_do_not_lead_to_another_file_system() {
+    let cases = KINDS.map(|kind| Case::new("far away", "-aii").arg(&format!("{kind}../one")).tree(source).before(far));
+    everywhere(&cases);
+    let said = Case::new("far away", "-av --link-dest=../one").tree(source).before(far);
+    everywhere(&[said.clone().unordered(), said.server_args("--info=name0").unordered()]);
+}
+
+/// The directory is reached by a link that belongs to somebody else.
+fn untrusted(dst: &Path, src: &Path) {
+    two(dst, src);
+    let link = dst.with_file_name("link");
+    symlink("one", &link).unwrap();
+    lchown(&link, Some(12_345), Some(1)).unwrap();
+}
+
+#[test]
+fn links_on_the_way_are_followed_if_trusted() {
+    if !is_root() {
+        return;
+    }
+    let case = |args| row("by a link", args).before(untrusted);
+    locally(&[case("-aii --insecure-links --link-dest=../link")]);
+    let quiet = case("-aii --link-dest=../link -q");
+    let Some(differences) = harness::check(&quiet, Way::Local, &ALONE) else { return };
+    // We say it once, the reference each time it looks.
+    let unexpected: Vec<_> = differences.iter().filter(|text| !text.contains("  stderr:")).collect();
+    assert!(unexpected.is_empty(), "{unexpected:?}");
 }
 
 // Similar names

@@ -121,8 +121,15 @@ fn without_process(line: &str) -> String {
     found.map_or_else(|| line.to_string(), |at| format!("{}@\n", &line[..at]))
 }
 
-/// `renaming dir/.name.Ab12Cd to dir/name`
+/// `renaming dir/.name.Ab12Cd to dir/name`, `copy_file "…" => dir/.name.Ab12Cd: …`
 fn without_temporary(line: &str) -> String {
+    if let Some((head, tail)) = line.split_once("] copy_file ")
+        && let Some((from, to)) = tail.split_once(" => ")
+        && let Some((name, reason)) = to.split_once(": ")
+        && let Some((stem, _)) = name.rsplit_once('.')
+    {
+        return format!("{head}] copy_file {from} => {stem}.@: {reason}");
+    }
     match line.strip_prefix("renaming ").and_then(|rest| rest.split_once(" to ")) {
         Some((_, name)) => format!("renaming @ to {name}"),
         None => line.to_string(),

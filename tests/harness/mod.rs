@@ -76,6 +76,7 @@ pub struct Case {
     ordered: bool,
     atimes: bool,
     sparse: bool,
+    as_nobody: bool,
     stdin: Vec<u8>,
     /// Files that stand beside source and destination, by name.
     files: Vec<(String, Vec<u8>)>,
@@ -97,6 +98,7 @@ impl Case {
             ordered: true,
             atimes: false,
             sparse: false,
+            as_nobody: false,
             stdin: Vec::new(),
             files: Vec::new(),
         }
@@ -171,6 +173,12 @@ impl Case {
         self
     }
 
+    /// Run without privilege, whoever runs the tests; the destination is nobody's own.
+    pub fn as_nobody(mut self) -> Self {
+        self.as_nobody = true;
+        self
+    }
+
     pub fn stdin(mut self, bytes: &[u8]) -> Self {
         self.stdin = bytes.to_vec();
         self
@@ -216,7 +224,11 @@ impl Site {
         if self.case.atimes {
             zoo::restore_atimes(&self.dir.path().join("src"));
         }
-        let outcome = process::run(&sandbox, &ends.client.path(), &self.argv(way, ends, &sandbox), &self.case.stdin);
+        let mut command = process::command(&sandbox, &ends.client.path(), &self.argv(way, ends, &sandbox));
+        if self.case.as_nobody && programs::is_root() {
+            process::give_to_nobody(self.dir.path(), &destination, &mut command);
+        }
+        let outcome = process::run_for(command, &self.case.stdin, process::PATIENCE);
         let tree = Tree::read_with(&destination, &self.case.beside, self.ready, self.case.atimes);
         Run { outcome, tree }
     }
