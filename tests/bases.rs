@@ -248,7 +248,7 @@ fn two_closed(dst: &Path, src: &Path) {
 #[test]
 fn what_may_not_be_used() {
     let closed = |name, args| {
-        let cases = each(name, args).into_iter().map(|case| case.before(two_closed).as_nobody());
+        let cases = each(name, args).into_iter().map(|case| case.before(two_closed).by_nobody());
         unordered(cases.collect())
     };
     everywhere(&closed("closed", "-rlptvv --no-whole-file"));

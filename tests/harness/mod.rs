@@ -76,7 +76,7 @@ pub struct Case {
     ordered: bool,
     atimes: bool,
     sparse: bool,
-    as_nobody: bool,
+    by_nobody: bool,
     stdin: Vec<u8>,
     /// Files that stand beside source and destination, by name.
     files: Vec<(String, Vec<u8>)>,
@@ -98,7 +98,7 @@ impl Case {
             ordered: true,
             atimes: false,
             sparse: false,
-            as_nobody: false,
+            by_nobody: false,
             stdin: Vec::new(),
             files: Vec::new(),
         }
@@ -174,8 +174,8 @@ impl Case {
     }
 
     /// Run without privilege, whoever runs the tests; the destination is nobody's own.
-    pub fn as_nobody(mut self) -> Self {
-        self.as_nobody = true;
+    pub fn by_nobody(mut self) -> Self {
+        self.by_nobody = true;
         self
     }
 
@@ -225,7 +225,7 @@ impl Site {
             zoo::restore_atimes(&self.dir.path().join("src"));
         }
         let mut command = process::command(&sandbox, &ends.client.path(), &self.argv(way, ends, &sandbox));
-        if self.case.as_nobody && programs::is_root() {
+        if self.case.by_nobody && programs::is_root() {
             process::give_to_nobody(self.dir.path(), &destination, &mut command);
         }
         let outcome = process::run_for(command, &self.case.stdin, process::PATIENCE);

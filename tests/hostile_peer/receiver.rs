@@ -186,6 +186,33 @@ fn a_file_that_was_not_asked_for() {
     );
 }
 
+/// A file whose content is said to be that of another one.
+fn named(basis: u8, name: Option<&str>) -> Bytes {
+    let flags = TRANSFER | BASIS_FOLLOWS | if name.is_some() { NAME_FOLLOWS } else { 0 };
+    let asked = list().file("b").end_of_list().item(1, flags).byte(basis);
+    let asked = name.into_iter().fold(asked, |asked, name| asked.string(name));
+    asked.sums(1, 5, 2, 0).int(-1).int(0).raw(&[0; 16])
+}
+
+#[test]
+fn a_basis_of_another_name() {
+    let with = |args: &[&'static str], cases: Vec<(&str, Bytes)>| -> Vec<Talk> {
+        args.iter().fold(talks(cases), |talks, arg| talks.into_iter().map(|talk| talk.arg(arg)).collect())
+    };
+    let beside = ["--link-dest=../outside"];
+    let names = ["../kept", "../../../../../../etc/passwd", "/etc/passwd", "kept"];
+    let elsewhere: Vec<_> = names.iter().map(|name| (*name, named(0x84, Some(name)))).collect();
+    let here = |name| named(0x83, Some(name));
+    check(&with(&beside, elsewhere), true);
+    check(&with(&beside, vec![("not the first directory", named(0x85, Some("kept"))), ("here", here("a"))]), true);
+    check(&with(&["-y"], vec![("led out", here("../outside/kept")), ("over a link", here("away"))]), true);
+    check(&with(&beside, vec![("another directory", named(1, None)), ("over a link", named(0, None))]), true);
+    check(
+        &with(&["-y"], vec![("no name", here("")), ("the directory", here("..")), ("at once", named(0x83, None))]),
+        false,
+    );
+}
+
 #[test]
 fn sums_and_tokens_beyond_belief() {
     let one = || list().entry("a", FILE, PLAIN).end_of_list().item(1, TRANSFER);

@@ -255,6 +255,11 @@ impl Generator<'_> {
         if first && self.is_current(visit, &old)? {
             return self.keep(visit, &old);
         }
+        self.ask(visit, old)
+    }
+
+    /// Asks for a file, with what there is of it or like it.
+    fn ask(&mut self, visit: Visit<'_>, old: io::Result<Stat>) -> Result<()> {
         if let Ok(stat) = old {
             return self.request_from(visit, Origin::default(), Some(stat), stat.size);
         }
