@@ -56,8 +56,8 @@ fn run(options: &Options) -> u8 {
     let filters = match Filters::from_options(options, &log) {
         Ok(filters) => filters,
         Err(error) => {
-            finish::tell(&log, &error);
-            return error.code.0;
+            log.finish();
+            return fail(&error.by(speaker.name()), options.eight_bit_output);
         }
     };
     if options.is_server() {

@@ -93,7 +93,8 @@ impl Filters {
             self.add_cvs_rules(both || !modern, both, log)?;
         }
         if side.local {
-            self.divide(options)?;
+            let to = self.dialect(options);
+            self.rules.iter_mut().chain(&mut self.cvs).for_each(|rule| rule.side = side_of(rule, to));
         }
         Ok(())
     }
@@ -105,10 +106,14 @@ impl Filters {
         Ok(())
     }
 
+    fn dialect(&self, options: &Options) -> Dialect {
+        let (version, sends) = (self.settings.version, self.settings.sends);
+        Dialect { version, sends, delete_excluded: options.delete_excluded }
+    }
+
     /// Decides who each rule is for; what the other side is to be told. C: exclude.c send_rules
     fn divide(&mut self, options: &Options) -> Result<Vec<Vec<u8>>> {
-        let settings = &self.settings;
-        let to = Dialect { version: settings.version, sends: settings.sends, delete_excluded: options.delete_excluded };
+        let to = self.dialect(options);
         let mut told = Vec::new();
         for rule in &mut self.rules {
             rule.side = side_of(rule, to);

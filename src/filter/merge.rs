@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     bytes,
-    error::{Error, ExitCode, Result},
+    error::{Error, ExitCode, Result, errno_text},
     fs::{self, UNTRUSTED_LINK, is_untrusted_link},
     log::{Log, LogCode},
     options::Debug,
@@ -367,11 +367,9 @@ impl Filters {
         if self.origin.hides(template) {
             return Error::new(ExitCode::FILE_IO, what); // not even whether it exists
         }
-        if is_untrusted_link(error) {
-            log.say(LogCode::Error, UNTRUSTED_LINK);
-        }
-        log.syserr(LogCode::Error, what, error);
-        Error::silent(ExitCode::FILE_IO)
+        let refused = if is_untrusted_link(error) { bytes![UNTRUSTED_LINK, "\n"] } else { Vec::new() };
+        let line = bytes![refused, "rsync: [", log.speaker().name(), "] ", what, ": ", errno_text(error)];
+        Error::new(ExitCode::FILE_IO, line)
     }
 
     /// `named`: the user names the file, who may mean a pipe. What a directory happens to hold must not make us wait.

@@ -174,12 +174,12 @@ fn head(text: &[u8], template: Traits, how: How) -> Result<(Traits, &[u8]), Malf
     let (letter, at) = operator(text).ok_or(Malformed::Unknown)?;
     let (more, names_side) = meaning(letter).ok_or(Malformed::Unknown)?;
     traits.set(more);
-    let mut at = at;
-    if letter != b'!' {
-        at = modifiers(text, at, template, &mut traits, names_side)?;
+    if letter == b'!' {
+        return Ok((traits, &text[at..]));
     }
+    let end = modifiers(text, at, template, &mut traits, names_side)?;
     // the blank or underscore behind it
-    Ok((traits, text.get(at + 1..).unwrap_or_default()))
+    Ok((traits, text.get(end + 1..).unwrap_or_default()))
 }
 
 /// The long names of the rules.

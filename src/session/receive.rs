@@ -60,13 +60,14 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
         let line = bytes!["server_recv(", count, ") starting pid=", std::process::id()];
         link.log.say(LogCode::Info, line);
     }
+    let requested = requested(link);
     exchange_filters(link)?;
     link.writer.flush()?;
     let loud = link.log.clone();
     if link.start.side.server && !mixes(link) && link.transfer.options.stderr != Stderr::All {
         link.log = link.log.without_words();
     }
-    let beginning = receive_list(link)?;
+    let beginning = receive_list(link, requested)?;
     link.log = loud;
     let nothing = beginning.segments.iter().all(|segment| segment.is_empty());
     if nothing && !link.start.side.server {
@@ -80,11 +81,10 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
     Ok(stats)
 }
 
-fn receive_list(link: &mut Link<'_>) -> Result<Beginning> {
+fn receive_list(link: &mut Link<'_>, requested: Option<Requested>) -> Result<Beginning> {
     let progress = ListProgress::start(link, "receiving", "receiving");
     let (options, protocol) = (&link.transfer.options, &link.transfer.protocol);
     let chmod = options.chmod.as_deref().and_then(|text| Chmod::parse(text, link.transfer.rules.umask));
-    let requested = requested(link);
     let mut decoder = Decoder::new(options, protocol, chmod, requested.clone(), &link.log)?;
     decoder.keep_to(link.filters.clone());
     let before = link.reader.total();

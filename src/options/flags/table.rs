@@ -153,7 +153,7 @@ pub static FLAGS: &[Flag] = &[
         .letter(|f| (f.o.dirs == Dirs::List
             || f.lists_only_dirs() && (f.o.list_only || f.deletes() && f.we_send)).into())
         .help(&[("", "transfer directories without recursing")]),
-    choice("old-dirs").also(&["old-d"]).switch(|t, _| t.dirs = Some(4)).later()
+    choice("old-dirs").also(&["old-d"]).switch(|t, _| t.dirs = Some(4))
         .help(&[("", "works like --dirs when talking to old rsync"), ("--old-d", "same as --old-dirs")]),
     writing("mkpath").off(&["no-mkpath"]).switch(set!(mkpath)).words(|f| f.say(f.o.mkpath && f.we_send, "--mkpath"))
         .help(&[("", "create destination's missing path components")]),
