@@ -72,10 +72,42 @@ fn compare_names(a: Name<'_>, b: Name<'_>, order: Order) -> Ordering {
     }
 }
 
+/// Finds names in a sorted segment, whatever its entries of other names came to. C: flist.c flist_find
+pub struct Finder {
+    order: Order,
+    /// The positions of those that take part.
+    active: Vec<u32>,
+}
+
+impl Finder {
+    pub fn new(segment: &Segment, order: Order) -> Self {
+        let taking_part = |&(_, record): &(usize, &Record)| record.base_len != 0;
+        let active = segment.records.iter().enumerate().filter(taking_part).map(|(at, _)| at as u32).collect();
+        Self { order, active }
+    }
+
+    /// Whether the segment that this was made for has the name, of whatever type; `dir` with its slash. `is_dir`: what
+    /// type it most likely has. C: flist.c flist_find_ignore_dirness
+    pub fn has(&self, segment: &Segment, dir: &[u8], base: &[u8], is_dir: bool) -> bool {
+        let name = Name { dir, base, is_dir };
+        let found = |name: Name<'_>| {
+            let compare = |&at: &u32| match segment.records.get(at as usize) {
+                Some(record) => compare_names(Name::of(segment, record), name, self.order),
+                None => Ordering::Less,
+            };
+            self.active.binary_search_by(compare).is_ok()
+        };
+        found(name) || self.order == Order::Tree && found(Name { is_dir: !is_dir, ..name })
+    }
+}
+
 fn compare_leaves(a: Name<'_>, b: Name<'_>) -> Ordering {
     let ((a, a_tail), (b, b_tail)) = (a.leaf(), b.leaf());
     if a_tail != b_tail {
         return a_tail.cmp(b_tail); // what is not a directory comes first
+    }
+    if a_tail.is_empty() {
+        return a.cmp(b);
     }
     let common = iter::zip(a, b).take_while(|(a, b)| a == b).count();
     let (a, b) = (&a[common..], &b[common..]);
@@ -415,6 +447,31 @@ mod tests {
         mark_duplicates(&mut segment, Order::Tree);
         assert_eq!(shown(&segment), ["c", "d", "d/", "d/"]);
         assert!(!segment.entry(2).flags().has(Flags::DUPLICATE) && segment.entry(3).flags().has(Flags::DUPLICATE));
+    }
+
+    #[test]
+    fn names_are_found_whatever_their_type() {
+        for order in [Order::Tree, Order::Bytes] {
+            let mut segment = list(&["./", "a", "b/", "b-/", "b/c", "b/d/", "b/d/e", "twice", "twice", "z"]);
+            sort(&mut segment, order);
+            weed_duplicates(&mut segment, order, &log());
+            let finder = Finder::new(&segment, order);
+            let has = |dir: &str, base: &str| {
+                let [as_file, as_dir] =
+                    [false, true].map(|is_dir| finder.has(&segment, dir.as_bytes(), base.as_bytes(), is_dir));
+                assert_eq!(as_file, as_dir, "{dir}{base}");
+                as_file
+            };
+            for (dir, base) in
+                [("", "a"), ("", "b"), ("", "b-"), ("b/", "c"), ("b/", "d"), ("b/d/", "e"), ("", "twice")]
+            {
+                assert!(has(dir, base), "{dir}{base}");
+            }
+            for (dir, base) in [("", "c"), ("", "b-a"), ("b/", "a"), ("b/", "b"), ("b/d/", "c"), ("a/", "a"), ("", "y")]
+            {
+                assert!(!has(dir, base), "{dir}{base}");
+            }
+        }
     }
 
     /// The reference's rule written down independently: components one after the other.

@@ -296,6 +296,11 @@ impl<'a> Entry<'a> {
         self.segment.base_of(self.record)
     }
 
+    /// The segment that this is an entry of, or whose contents lie in this directory.
+    pub fn segment(self) -> &'a Segment {
+        self.segment
+    }
+
     /// Everything before the last component, without the slash; empty at the top of the transfer.
     pub fn dir(self) -> &'a [u8] {
         let dir = self.dir_slash();
