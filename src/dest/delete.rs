@@ -1,16 +1,18 @@
-//! Removing what stands at the destination, so far to make room for something of another type.
+//! Removing what stands at the destination: what is extraneous, and what makes room for something of another type.
 
 use std::io;
 
-use super::Dest;
+use super::{
+    Dest,
+    children::{Child, Lister},
+};
 use crate::{
     bytes,
-    fs::Scan,
     log::LogCode,
     meta::Kind,
-    options::{Debug, Delete},
+    options::{Debug, Delete, Options},
+    proto::stats::DeleteStats,
     sys::stat::Stat,
-    text::path::join,
 };
 
 /// What is waiting for the room. C: DEL_FOR_*
@@ -54,6 +56,8 @@ enum Ended {
     NotEmpty,
     /// `--max-delete` is used up.
     AtLimit,
+    /// Whoever is told of deletions wants no more of them.
+    Stopped,
 }
 
 /// The circumstances of one removal.
@@ -77,46 +81,68 @@ impl How {
     }
 }
 
+/// What is remembered from one removal to the next.
+pub struct Removals {
+    pub lister: Lister,
+    /// What was deleted.
+    pub counts: DeleteStats,
+    /// How many deletions `--max-delete` prevented.
+    pub skipped: u32,
+}
+
+impl Removals {
+    pub fn new(lister: Lister) -> Self {
+        Self { lister, counts: DeleteStats::default(), skipped: 0 }
+    }
+}
+
+/// Whether a directory in the way, or an argument that the sender misses, goes with all its contents.
+fn recurses(options: &Options) -> bool {
+    options.force || options.delete != Delete::Never
+}
+
 /// Removes things at the destination and keeps count.
 pub struct Remover<'a> {
     pub dest: Dest<'a>,
-    /// The effective user, whose own write-protected directories are unlocked first.
-    pub euid: u32,
-    /// Told (path, mode) of everything that is deleted, so that it can be reported and counted by type. What only
-    /// makes room for its successor is replaced, not deleted; what is inside it is deleted.
-    pub on_delete: &'a mut dyn FnMut(&[u8], u32),
-    /// How many deletions took place.
-    pub deleted: u64,
-    /// How many `--max-delete` prevented.
-    pub skipped: u64,
+    pub removals: &'a mut Removals,
+    /// Told (path, mode) of everything that is deleted; false: no more. What only makes room for its successor is
+    /// replaced, not deleted; what is inside it is deleted.
+    pub on_delete: &'a mut dyn FnMut(&[u8], u32) -> bool,
 }
 
-impl<'a> Remover<'a> {
-    pub fn new(dest: Dest<'a>, euid: u32, on_delete: &'a mut dyn FnMut(&[u8], u32)) -> Self {
-        Self { dest, euid, on_delete, deleted: 0, skipped: 0 }
-    }
+/// A directory being emptied.
+struct Level {
+    /// Up to here the path is the directory's own.
+    path_len: usize,
+    mode: u32,
+    /// What is left to remove, next one last.
+    children: Vec<Child>,
+    ended: Ended,
+}
 
+impl Remover<'_> {
     /// Removes what stands at `path` because something of another type shall stand there. A directory must be empty,
     /// or deletions must be allowed (`--force`, `--delete`). With `unlock`, what is ours is made writable first.
     /// A failure is said. C: delete.c delete_item with DEL_MAKE_ROOM
     pub fn make_room(&mut self, path: &[u8], stat: &Stat, room: Room, unlock: bool) -> bool {
-        let options = self.dest.options;
-        let how = How {
-            room: Some(room),
-            recurse: options.force || options.delete != Delete::Never,
-            unlock: unlock && self.is_locked(stat),
-            emptied: false,
-        };
+        let unlock = unlock && self.removals.lister.is_locked(self.dest, stat);
+        let how = How { room: Some(room), recurse: recurses(self.dest.options), unlock, emptied: false };
         let ended = self.item(path, stat.mode, how);
-        if ended != Ended::Gone {
+        if !matches!(ended, Ended::Gone | Ended::Stopped) {
             let line = bytes!["could not make way for new ", room.name(), ": ", path];
             self.dest.log.say(LogCode::ErrorXfer, line);
         }
         ended == Ended::Gone
     }
 
-    fn is_locked(&self, stat: &Stat) -> bool {
-        stat.mode & libc::S_IWUSR == 0 && !self.dest.rules.privileged && stat.uid == self.euid
+    /// Deletes something extraneous, a directory with all its contents; `unlock`: it is ours, but write-protected.
+    pub fn delete(&mut self, path: &[u8], mode: u32, unlock: bool) {
+        self.item(path, mode, How { recurse: true, unlock, ..How::default() });
+    }
+
+    /// Deletes an argument that the sender misses; a directory with contents only where deletions are allowed.
+    pub fn delete_named(&mut self, path: &[u8], mode: u32) {
+        self.item(path, mode, How { recurse: recurses(self.dest.options), ..How::default() });
     }
 
     /// C: delete.c delete_item
@@ -135,9 +161,8 @@ impl<'a> Remover<'a> {
                 return ended;
             }
         }
-        let limit = self.dest.options.max_delete.and_then(|limit| u64::try_from(limit).ok());
-        if how.room.is_none() && limit.is_some_and(|limit| self.deleted >= limit) {
-            self.skipped += 1;
+        if how.room.is_none() && self.is_at_limit() {
+            self.removals.skipped = self.removals.skipped.saturating_add(1);
             return Ended::AtLimit;
         }
         let (what, done) = match (self.dest.rules.dry_run, is_dir) {
@@ -146,15 +171,18 @@ impl<'a> Remover<'a> {
             (_, false) => ("unlink", self.dest.root.unlink(path)),
         };
         match done {
-            Ok(()) => {
-                if how.room.is_none() {
-                    (self.on_delete)(path, mode);
-                    self.deleted += 1;
-                }
-                Ended::Gone
-            }
             Err(error) => self.not_removed(what, path, &error),
+            Ok(()) if how.room.is_some() => Ended::Gone,
+            Ok(()) => {
+                self.removals.counts.add(mode);
+                if (self.on_delete)(path, mode) { Ended::Gone } else { Ended::Stopped }
+            }
         }
+    }
+
+    fn is_at_limit(&self) -> bool {
+        let limit = self.dest.options.max_delete.and_then(|limit| u32::try_from(limit).ok());
+        limit.is_some_and(|limit| self.removals.counts.total() >= limit)
     }
 
     fn not_removed(&self, what: &str, path: &[u8], error: &io::Error) -> Ended {
@@ -182,30 +210,67 @@ impl<'a> Remover<'a> {
         }
     }
 
-    /// Empties a directory, or only looks whether it is empty. C: delete.c delete_dir_contents
-    fn contents(&mut self, path: &[u8], how: How) -> Ended {
+    /// Empties a directory, or only looks whether it is empty. However deep it goes, the depth is on the heap.
+    /// C: delete.c delete_dir_contents
+    fn contents(&mut self, top: &[u8], how: How) -> Ended {
+        let mut path = top.to_vec();
+        let mut outer: Vec<Level> = Vec::new();
+        let mut level = self.enter(&path, how.flags(), 0);
+        if !how.recurse && !level.children.is_empty() {
+            level.ended = Ended::NotEmpty;
+            level.children.clear();
+        }
+        loop {
+            let Some(child) = level.children.pop().filter(|_| level.ended != Ended::Stopped) else {
+                path.truncate(level.path_len);
+                self.leave(&path, level.ended);
+                let (mode, inside) = (level.mode, level.ended);
+                let Some(parent) = outer.pop() else { return inside };
+                level = parent;
+                level.note(inside);
+                if inside != Ended::Stopped {
+                    level.note(self.item(&path, mode, EMPTIED));
+                }
+                continue;
+            };
+            path.truncate(level.path_len);
+            path.push(b'/');
+            path.extend_from_slice(&child.name);
+            if child.mount {
+                self.tell_pinned(&path);
+                level.note(Ended::NotEmpty);
+                continue;
+            }
+            if child.locked {
+                self.unlock(&path, child.mode);
+            }
+            if child.is_dir() {
+                let inner = self.enter(&path, How { recurse: true, ..EMPTIED }.flags(), child.mode);
+                outer.push(std::mem::replace(&mut level, inner));
+            } else {
+                level.note(self.item(&path, child.mode, EMPTIED));
+            }
+        }
+    }
+
+    /// Lists a directory that is to be emptied.
+    fn enter(&mut self, path: &[u8], flags: u32, mode: u32) -> Level {
         if self.dest.log.debug(Debug::Del) >= 3 {
-            let line = bytes!["delete_dir_contents(", path, ") flags=", how.flags()];
+            let line = bytes!["delete_dir_contents(", path, ") flags=", flags];
             self.dest.log.say(LogCode::Info, line);
         }
         let base = &self.dest.names.base;
         self.debug_filters(|| bytes!["pushing local filters for ", base, "/", path, "/"]);
-        let (children, dev) = self.children(path);
-        let mut ended = Ended::Gone;
-        if !how.recurse && !children.is_empty() {
-            ended = Ended::NotEmpty;
-        } else {
-            for (name, stat) in children.into_iter().rev() {
-                if self.child(&join(path, &name), &stat, dev) != Ended::Gone {
-                    ended = Ended::NotEmpty;
-                }
-            }
-        }
+        let children = self.removals.lister.children(self.dest, path, |_, _| true);
+        Level { path_len: path.len(), mode, children, ended: Ended::Gone }
+    }
+
+    /// All that could be removed is; says so where that was not everything.
+    fn leave(&self, path: &[u8], ended: Ended) {
         if ended == Ended::NotEmpty {
             self.say_not_empty(path);
         }
         self.debug_filters(|| bytes!["popping local filters"]);
-        ended
     }
 
     fn debug_filters(&self, line: impl FnOnce() -> Vec<u8>) {
@@ -215,45 +280,24 @@ impl<'a> Remover<'a> {
         }
     }
 
-    fn child(&mut self, path: &[u8], stat: &Stat, dev: u64) -> Ended {
-        if self.dest.options.one_file_system > 0 && stat.is_dir() && stat.dev != dev {
-            if self.dest.log.debug(Debug::Del) >= 1 {
-                self.dest.log.say(LogCode::Info, bytes!["mount point, ", path, ", pins parent directory"]);
-            }
-            return Ended::NotEmpty;
-        }
-        if self.is_locked(stat) {
-            self.unlock(path, stat.mode);
-        }
-        let how = How { emptied: true, ..How::default() };
-        let mut inside = Ended::Gone;
-        if stat.is_dir() {
-            inside = self.contents(path, How { recurse: true, ..how });
-        }
-        match self.item(path, stat.mode, how) {
-            Ended::Gone => inside,
-            other => other,
+    fn tell_pinned(&self, path: &[u8]) {
+        if self.dest.log.debug(Debug::Del) >= 1 {
+            self.dest.log.say(LogCode::Info, bytes!["mount point, ", path, ", pins parent directory"]);
         }
     }
+}
 
-    /// The entries of a directory in list order (what is not a directory first), and the directory's device. One that
-    /// cannot be read counts as empty: removing it will tell. C: flist.c get_dirlist
-    fn children(&self, path: &[u8]) -> (Vec<(Vec<u8>, Stat)>, u64) {
-        let root = self.dest.root;
-        let mut children = Vec::new();
-        match root.open_dir(path) {
-            Err(error) => self.dest.failed("opendir ", path, " failed", &error),
-            Ok(dir) => {
-                let mut scan = Scan::default();
-                while let Ok(Some(item)) = scan.next(&*dir) {
-                    if let Ok(stat) = root.stat(&join(path, item.name)) {
-                        children.push((item.name.to_vec(), stat));
-                    }
-                }
-            }
+const EMPTIED: How = How { room: None, recurse: false, unlock: false, emptied: true };
+
+impl Level {
+    /// Something inside came to this end.
+    fn note(&mut self, ended: Ended) {
+        match ended {
+            Ended::Gone => {}
+            Ended::Stopped => self.ended = Ended::Stopped,
+            _ if self.ended == Ended::Stopped => {}
+            _ => self.ended = Ended::NotEmpty,
         }
-        children.sort_by(|(a, a_stat), (b, b_stat)| (a_stat.is_dir(), a).cmp(&(b_stat.is_dir(), b)));
-        (children, root.stat(path).map_or(0, |stat| stat.dev))
     }
 }
 
@@ -264,14 +308,17 @@ mod tests {
     use super::*;
     use crate::dest::fixture::Fixture;
 
-    fn room(fixture: &Fixture, path: &str) -> (bool, Vec<String>, u64, u64) {
+    fn room(fixture: &Fixture, path: &str) -> (bool, Vec<String>, u32, u32) {
         let mut deleted = Vec::new();
-        let mut note = |path: &[u8], _: u32| deleted.push(String::from_utf8_lossy(path).into_owned());
+        let mut note = |path: &[u8], _: u32| {
+            deleted.push(String::from_utf8_lossy(path).into_owned());
+            true
+        };
         let stat = fixture.dest().root.stat(path.as_bytes()).unwrap();
-        let mut remover = Remover::new(fixture.dest(), stat.uid, &mut note);
+        let mut removals = fixture.removals();
+        let mut remover = Remover { dest: fixture.dest(), removals: &mut removals, on_delete: &mut note };
         let made = remover.make_room(path.as_bytes(), &stat, Room::File, true);
-        let (count, skipped) = (remover.deleted, remover.skipped);
-        (made, deleted, count, skipped)
+        (made, deleted, removals.counts.total(), removals.skipped)
     }
 
     fn fill(fixture: &Fixture) {

@@ -63,9 +63,6 @@ pub fn parents(dest: Dest<'_>, path: &[u8]) -> io::Result<u32> {
 /// step, except that a directory is removed first. A failure is said. C: generator.c atomic_create
 pub fn node(remover: &mut Remover<'_>, path: &[u8], node: Node<'_>, existing: Option<&Stat>, room: Room) -> bool {
     let dest = remover.dest;
-    if dest.rules.dry_run {
-        return true;
-    }
     let beside = existing.filter(|stat| !stat.is_dir()).and_then(|_| temp::numbered(path));
     let Some(names) = beside else {
         if let Some(stat) = existing
@@ -73,8 +70,14 @@ pub fn node(remover: &mut Remover<'_>, path: &[u8], node: Node<'_>, existing: Op
         {
             return false;
         }
+        if dest.rules.dry_run {
+            return true;
+        }
         return create(dest, node, path).map_err(|error| complain(dest, node, path, &error)).is_ok();
     };
+    if dest.rules.dry_run {
+        return true;
+    }
     for name in names {
         match create(dest, node, &name) {
             Ok(()) => return replace(dest, &name, path),
@@ -124,9 +127,9 @@ mod tests {
     use crate::dest::fixture::Fixture;
 
     fn make(fixture: &Fixture, path: &str, new: Node<'_>, room: Room) -> bool {
-        let mut note = |_: &[u8], _: u32| {};
+        let mut removals = fixture.removals();
         let existing = fixture.dest().root.stat(path.as_bytes()).ok();
-        let mut remover = Remover::new(fixture.dest(), 0, &mut note);
+        let mut remover = Remover { dest: fixture.dest(), removals: &mut removals, on_delete: &mut |_, _| true };
         node(&mut remover, path.as_bytes(), new, existing.as_ref(), room)
     }
 

@@ -1,6 +1,7 @@
 //! Everything that changes the destination: files come into being under a temporary name, and go into place whole.
 
 pub mod alternatives;
+pub mod children;
 pub mod commit;
 pub mod copy;
 pub mod delete;
@@ -117,8 +118,9 @@ pub(crate) mod fixture {
         sync::{Arc, Mutex},
     };
 
-    use super::*;
+    use super::{children::Lister, delete::Removals, *};
     use crate::{
+        flist::order::Order,
         fs::Follow,
         hash::Algorithm,
         log::{Sink, Speaker},
@@ -176,6 +178,12 @@ pub(crate) mod fixture {
 
         pub(crate) fn dest(&self) -> Dest<'_> {
             Dest { root: &self.root, names: &self.names, rules: &self.rules, options: &self.options, log: &self.log }
+        }
+
+        /// Nothing removed yet, by the owner of the files.
+        pub(crate) fn removals(&self) -> Removals {
+            let stat = self.root.stat(b".").unwrap();
+            Removals::new(Lister::new(self.dest(), Order::Tree, stat.uid, stat.dev, false))
         }
 
         pub(crate) fn wanted(&self, mode: u32) -> Wanted<'static> {

@@ -125,7 +125,9 @@ impl Walker {
         let Some((named, trees)) = opened(sources, source) else { return Ok(None) };
         let (dir, base, slash) = split_path(path);
         let dir = segment.dir(dir, slash, source, who)?;
-        let (handle, leaf) = match trees.parent(path) {
+        // Of what is missing not even the directory need be there.
+        let is_missing = known.is_some_and(|stat| stat.mode == 0);
+        let (handle, leaf) = match trees.parent(if is_missing { b"." } else { path }) {
             Ok(found) => found,
             Err(error) => {
                 examiner.lost(named.full_name(path), false, &error);

@@ -217,7 +217,10 @@ impl Encoder {
             last.atime = atime;
         }
         std::mem::swap(&mut last.name, &mut self.name);
-        self.counts.add(entry.mode(), entry.size());
+        match entry.mode() {
+            0 => self.counts.entries += 1, // nothing yet, as it is missing; to the receiver it is something special
+            mode => self.counts.add(mode, entry.size()),
+        }
     }
 
     /// Ends the first list: the closing mark, the names of users and groups, the error word, as the version has them.

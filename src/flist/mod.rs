@@ -189,8 +189,17 @@ impl FileList {
 
     /// Whether a whole list names this directory.
     pub fn has_dir(&self, path: &[u8]) -> bool {
-        let mut entries = self.segments.iter().flat_map(|segment| segment.entries());
-        entries.any(|(_, entry)| entry.is_dir() && entry.is_active() && entry.path() == path)
+        self.named_where(path, Entry::is_dir).is_some()
+    }
+
+    /// The first entry of this name.
+    pub fn named(&self, path: &[u8]) -> Option<Entry<'_>> {
+        self.named_where(path, |_| true)
+    }
+
+    fn named_where<'a>(&'a self, path: &[u8], is_meant: impl Fn(Entry<'a>) -> bool) -> Option<Entry<'a>> {
+        let entries = self.segments.iter().flat_map(|segment| segment.entries()).map(|(_, entry)| entry);
+        entries.into_iter().find(|&entry| is_meant(entry) && entry.is_active() && entry.path() == path)
     }
 
     /// The segment that a file index belongs to; `first_index - 1`, its parent directory, belongs to it as well.

@@ -70,24 +70,32 @@ pub fn agree(
     Ok(Protocol { version, remote_version, compat, checksum_seed, transfer_sum, list_sum })
 }
 
-/// Begins framing in the directions that this protocol frames. C: main.c client_run, start_server, do_server_recv
+/// Begins framing in the directions that this protocol frames. `removes`: before protocol 30 a client that receives
+/// frames too where the sender waits to hear of its files. C: main.c client_run, start_server, do_server_recv
 pub fn multiplex(
     reader: &mut Reader,
     writer: &mut Writer,
     protocol: &Protocol,
     side: Side,
+    removes: bool,
     messages: Box<dyn Messages + Send>,
 ) -> Result<()> {
-    if side.server || protocol.version >= 30 {
+    if side.server || protocol.version >= 30 || !side.sends && removes {
         writer.multiplex()?;
     }
-    multiplex_in(reader, protocol, side, messages);
+    multiplex_in(reader, protocol, side, removes, messages);
     Ok(())
 }
 
 /// The same for what comes in alone; once framing began, another handler takes over.
-pub fn multiplex_in(reader: &mut Reader, protocol: &Protocol, side: Side, messages: Box<dyn Messages + Send>) {
-    if !side.server || protocol.version >= 30 {
+pub fn multiplex_in(
+    reader: &mut Reader,
+    protocol: &Protocol,
+    side: Side,
+    removes: bool,
+    messages: Box<dyn Messages + Send>,
+) {
+    if !side.server || protocol.version >= 30 || side.sends && removes {
         let rules = Rules {
             peer_sends: !side.sends,
             peer_serves: !side.server,
@@ -399,18 +407,21 @@ mod tests {
     #[test]
     fn frames_begin_where_the_protocol_has_them() {
         let cases = [
-            (29, CLIENT_SENDS, true, false),
-            (30, CLIENT_SENDS, true, true),
-            (27, SERVER_SENDS, false, true),
-            (32, SERVER_RECEIVES, true, true),
+            (29, CLIENT_SENDS, false, true, false),
+            (30, CLIENT_SENDS, false, true, true),
+            (27, SERVER_SENDS, false, false, true),
+            (27, SERVER_SENDS, true, true, true),
+            (29, CLIENT_RECEIVES, true, true, true),
+            (29, CLIENT_SENDS, true, true, false),
+            (32, SERVER_RECEIVES, false, true, true),
         ];
-        for (version, side, inwards, outwards) in cases {
+        for (version, side, removes, inwards, outwards) in cases {
             let (mut writer, _kept) = Writer::into_memory();
             let mut reader = Reader::over([]);
             let mut protocol = run(CLIENT_SENDS, &options(32), SERVER_32).0.unwrap();
             protocol.version = version;
             let ignore = Box::new(|_: Message<'_>| Ok(()));
-            multiplex(&mut reader, &mut writer, &protocol, side, ignore).unwrap();
+            multiplex(&mut reader, &mut writer, &protocol, side, removes, ignore).unwrap();
             assert_eq!((reader.is_multiplexed(), writer.is_multiplexed()), (inwards, outwards));
         }
     }

@@ -65,6 +65,18 @@ impl DeleteStats {
         [self.files, self.dirs, self.symlinks, self.devices, self.specials].into_iter().fold(0, u32::saturating_add)
     }
 
+    /// Counts one more of the type that a mode has.
+    pub fn add(&mut self, mode: u32) {
+        let count = match mode & libc::S_IFMT {
+            libc::S_IFREG => &mut self.files,
+            libc::S_IFDIR => &mut self.dirs,
+            libc::S_IFLNK => &mut self.symlinks,
+            libc::S_IFBLK | libc::S_IFCHR => &mut self.devices,
+            _ => &mut self.specials,
+        };
+        *count = count.saturating_add(1);
+    }
+
     /// C: main.c read_del_stats
     pub fn read(reader: &mut Reader) -> Result<Self> {
         let mut count = |what| Ok(reader.varint_in(0..=MAX_DELETED, what)?.cast_unsigned());

@@ -16,7 +16,7 @@ use crate::{
     options::{Info, Options},
     proto::{Protocol, Side, handshake, item::Flags},
     report::{
-        format::{Context, OutFormat, Subject},
+        format::{Context, OutFormat, Subject, deletion_line},
         item::Run,
     },
     sys::{clock, signal},
@@ -113,6 +113,41 @@ impl Transfer {
     }
 }
 
+/// How deletions are told to our user. C: log.c log_delete
+pub struct Deletions {
+    log: Log,
+    format: Option<OutFormat>,
+    times: bool,
+    link_times: bool,
+    /// We are the sender, and hear of them.
+    sender: bool,
+}
+
+impl Deletions {
+    pub fn new(transfer: &Transfer, log: &Log, sender: bool) -> Self {
+        Self {
+            log: log.clone(),
+            format: transfer.format.clone(),
+            times: transfer.options.times,
+            link_times: transfer.link_times,
+            sender,
+        }
+    }
+
+    pub fn tell(&self, name: &[u8], mode: u32) {
+        if self.log.info(Info::Del) == 0 && self.format.is_none() {
+            return;
+        }
+        let subject = Subject::deleted(name, mode);
+        let context = context(self.sender, false, self.times, self.link_times);
+        let line = match &self.format {
+            Some(format) => format.deletion_line(&subject, &context),
+            None => deletion_line(&subject, &context),
+        };
+        self.log.say(LogCode::Client, line);
+    }
+}
+
 /// Ends a role that the user interrupted, also where it never has to wait.
 #[track_caller]
 pub(crate) fn check_interrupt() -> Result<()> {
@@ -167,8 +202,8 @@ pub enum Pass {
 /// What the receiver tells the generator: the only thing that goes sideways.
 #[derive(Debug)]
 pub enum Feedback {
-    /// The sender listed the contents of another directory.
-    Segment(Arc<Segment>),
+    /// The sender listed the contents of another directory, and had errors of these kinds by then.
+    Segment(Arc<Segment>, i32),
     /// No further segments will come.
     ListEnd,
     /// The sender finished a phase.

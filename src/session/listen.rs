@@ -12,8 +12,7 @@ use crate::{
     error::{Error, ExitCode, Result},
     log::{Log, LogCode},
     options::Info,
-    report::format::{OutFormat, Subject, deletion_line},
-    role::{Feedback, Transfer, context},
+    role::{Deletions, Feedback, Transfer, sender::Arrived},
     wire::{Message, Messages, Tag},
 };
 
@@ -50,45 +49,29 @@ pub struct Listener {
     heard: Arc<Heard>,
     /// On the receiver's thread: the way to the generator.
     generator: Option<mpsc::Sender<Feedback>>,
-    /// How deletions on the far side are told.
-    format: Option<OutFormat>,
-    link_times: bool,
-    times: bool,
+    /// With `--remove-source-files` on the sender: who removes what has arrived.
+    arrived: Option<mpsc::Sender<Arrived>>,
+    /// Deletions on the far side.
+    deletions: Deletions,
 }
 
 impl Listener {
     pub fn new(transfer: &Transfer, log: Log, heard: Arc<Heard>) -> Self {
-        Self {
-            log,
-            heard,
-            generator: None,
-            format: transfer.format.clone(),
-            link_times: transfer.link_times,
-            times: transfer.options.times,
-        }
+        Self { deletions: Deletions::new(transfer, &log, true), log, heard, generator: None, arrived: None }
     }
 
     pub fn for_receiver(self, generator: mpsc::Sender<Feedback>) -> Self {
         Self { generator: Some(generator), ..self }
     }
 
+    pub fn for_sender(self, arrived: mpsc::Sender<Arrived>) -> Self {
+        Self { arrived: Some(arrived), ..self }
+    }
+
     fn forward(&self, feedback: Feedback) {
         if let Some(generator) = &self.generator {
             let _ = generator.send(feedback); // a generator that is gone has failed, and that is told
         }
-    }
-
-    fn tell_deletion(&self, name: &[u8], dir: bool) {
-        if self.log.info(Info::Del) == 0 && self.format.is_none() {
-            return;
-        }
-        let subject = Subject::deleted(name, if dir { libc::S_IFDIR } else { libc::S_IFREG });
-        let context = context(true, false, self.times, self.link_times);
-        let line = match &self.format {
-            Some(format) => format.deletion_line(&subject, &context),
-            None => deletion_line(&subject, &context),
-        };
-        self.log.say(LogCode::Client, line);
     }
 }
 
@@ -107,9 +90,15 @@ impl Messages for Listener {
                 }
             }
             Message::NoSend(index) => self.forward(Feedback::Declined(index)),
-            Message::Deleted { name, dir } => self.tell_deletion(name, dir),
-            // Only `--remove-source-files` would act on this.
-            Message::Noop | Message::Success { .. } => {}
+            Message::Deleted { name, dir } => {
+                self.deletions.tell(name, if dir { libc::S_IFDIR } else { libc::S_IFREG });
+            }
+            Message::Success { index, inode } => {
+                if let Some(arrived) = &self.arrived {
+                    let _ = arrived.send(Arrived { index, inode }); // whoever removes is gone only when the session is
+                }
+            }
+            Message::Noop => {}
             Message::ErrorExit(status) => {
                 self.heard.set_exit(status);
                 return Err(Error::silent(ExitCode(status.unwrap_or(0))));

@@ -6,7 +6,10 @@ mod receive;
 mod send;
 mod voice;
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, mpsc},
+};
 
 use crate::{
     error::{Error, ExitCode, Result},
@@ -16,7 +19,7 @@ use crate::{
     options::{Info, Options},
     proto::{Side, handshake},
     report::summary::{Stats, heap_lines},
-    role::Transfer,
+    role::{Transfer, sender::Arrived},
     sys::{heap::heap, poll::Wake},
     transport::pair::{Giver, Taker},
     wire::{Pulse, ReadHalf, Reader, WriteHalf, Writer},
@@ -85,6 +88,8 @@ struct Link<'a> {
     filters: Filters,
     /// A server's way to the client.
     voice: Option<PeerSink>,
+    /// With `--remove-source-files` on the sender: what the receiving side has.
+    arrived: Option<mpsc::Receiver<Arrived>>,
 }
 
 /// What of the `Start` lives as long as the session.
@@ -195,10 +200,17 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     };
     let transfer = Transfer::new(options, protocol, side, umask);
     let heard = Arc::<Heard>::default();
-    let listener = Listener::new(&transfer, log.clone(), Arc::clone(&heard));
-    handshake::multiplex(&mut reader, &mut writer, &transfer.protocol, side, Box::new(listener))?;
+    let mut listener = Listener::new(&transfer, log.clone(), Arc::clone(&heard));
+    let removes = options.remove_source_files > 0;
+    let mut arrived = None;
+    if removes && side.sends {
+        let (sender, receiver) = mpsc::channel();
+        listener = listener.for_sender(sender);
+        arrived = Some(receiver);
+    }
+    handshake::multiplex(&mut reader, &mut writer, &transfer.protocol, side, removes, Box::new(listener))?;
     let start = Parts { wake, side, shelf, paths, sources, names };
-    Ok(Link { start, transfer, reader, writer, log, heard, filters, voice })
+    Ok(Link { start, transfer, reader, writer, log, heard, filters, voice, arrived })
 }
 
 fn throttled(write: Box<dyn WriteHalf>, options: &Options) -> Box<dyn WriteHalf> {

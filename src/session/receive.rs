@@ -35,7 +35,12 @@ use crate::{
         ndx::{Index, Indexes},
     },
     report::summary::Stats,
-    role::{Feedback, generator::Generator, receiver::Receiver, tally::count_list},
+    role::{
+        Feedback,
+        generator::{Generator, Given},
+        receiver::Receiver,
+        tally::count_list,
+    },
     sys::poll::Wake,
     text::mode::Chmod,
 };
@@ -230,7 +235,7 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target, alternati
     };
     decoder.speak_as(&log);
     let listener = Listener::new(&link.transfer, log.clone(), Arc::clone(&link.heard)).for_receiver(news.clone());
-    handshake::multiplex_in(&mut link.reader, &link.transfer.protocol, link.start.side, Box::new(listener));
+    handshake::multiplex_in(&mut link.reader, &link.transfer.protocol, link.start.side, false, Box::new(listener));
     link.reader.set_role("receiver");
     link.writer.set_role("generator");
     let taker = match std::mem::replace(&mut link.start.shelf, Shelf::None) {
@@ -257,8 +262,8 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target, alternati
         single: target.single.clone(),
         taker,
     };
-    let (filters, writer) = (link.filters.clone(), &mut link.writer);
-    let generator = Generator::new(&link.transfer, generator_log, writer, feedback, target, alternatives, filters)?;
+    let given = Given { target, alternatives, filters: link.filters.clone(), io_error: link.heard.io_error() };
+    let generator = Generator::new(&link.transfer, generator_log, &mut link.writer, feedback, given)?;
     let leaving = Leaving(receiver.generator.clone());
     let (received, generated) = thread::scope(|scope| {
         let for_receiver = segments.clone();

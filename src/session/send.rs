@@ -18,7 +18,7 @@ use crate::{
         stats::{DeleteStats, FinalStats},
     },
     report::summary::Stats,
-    role::sender::{List, Sender, counts},
+    role::sender::{List, Sender, counts, remove},
     text::{mode::Chmod, path::confined},
     wire::Reader,
 };
@@ -40,7 +40,9 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
     let shelf = std::mem::replace(&mut link.start.shelf, Shelf::None);
     let giver = if let Shelf::Giver(giver) = shelf { Some(giver) } else { None };
     let mut incoming = Indexes::new(version);
-    let sender = Sender::new(&link.transfer, &link.log, &mut link.reader, &mut link.writer, &mut incoming, giver);
+    let arrived = link.arrived.as_ref();
+    let sender =
+        Sender::new(&link.transfer, &link.log, &mut link.reader, &mut link.writer, &mut incoming, giver, arrived);
     let (mut stats, errors) = sender.run(&mut list)?;
     link.heard.add_io_error(list.io_error() | errors);
     link.writer.flush()?;
@@ -56,7 +58,7 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
         };
         last.write(&mut link.writer, version)?;
     }
-    goodbye(link, &mut incoming, list.outgoing(), &mut stats)?;
+    goodbye(link, &mut incoming, &list, &mut stats)?;
     link.writer.flush()?;
     Ok(stats)
 }
@@ -147,14 +149,15 @@ fn send_list(link: &mut Link<'_>) -> Result<List> {
 }
 
 /// C: main.c read_final_goodbye
-fn goodbye(link: &mut Link<'_>, incoming: &mut Indexes, mut outgoing: Indexes, stats: &mut Stats) -> Result<()> {
+fn goodbye(link: &mut Link<'_>, incoming: &mut Indexes, list: &List, stats: &mut Stats) -> Result<()> {
+    let mut outgoing = list.outgoing();
     let version = link.transfer.protocol.version;
     link.writer.flush()?;
-    let mut last = next_word(link, incoming, &mut outgoing, stats)?;
+    let mut last = next_word(link, incoming, &mut outgoing, list, stats)?;
     if version >= 31 && last == Index::Done {
         outgoing.write(&mut link.writer, Index::Done)?;
         link.writer.flush()?;
-        last = next_word(link, incoming, &mut outgoing, stats)?;
+        last = next_word(link, incoming, &mut outgoing, list, stats)?;
     }
     if last == Index::Done {
         return Ok(());
@@ -164,9 +167,19 @@ fn goodbye(link: &mut Link<'_>, incoming: &mut Indexes, mut outgoing: Indexes, s
 }
 
 /// The next index that is not about deletions, whose counts a server hands back to its client.
-fn next_word(link: &mut Link<'_>, incoming: &mut Indexes, outgoing: &mut Indexes, stats: &mut Stats) -> Result<Index> {
+fn next_word(
+    link: &mut Link<'_>,
+    incoming: &mut Indexes,
+    outgoing: &mut Indexes,
+    list: &List,
+    stats: &mut Stats,
+) -> Result<Index> {
     loop {
-        match incoming.read(&mut link.reader)? {
+        let word = incoming.read(&mut link.reader)?;
+        for arrived in link.arrived.iter().flat_map(|arrived| arrived.try_iter()) {
+            remove(&arrived, list, &link.transfer.options, &link.log)?;
+        }
+        match word {
             Index::DeleteStats => {
                 let deleted = DeleteStats::read(&mut link.reader)?;
                 stats.deleted = counts(&deleted);

@@ -136,6 +136,12 @@ impl Reader {
         Ok(true)
     }
 
+    /// Reads once, if there is no data yet: whether there is now. What came may have been a message, and none of it when
+    /// the time was over.
+    pub fn step(&mut self, time: Option<Duration>) -> Result<bool> {
+        Ok(self.advance()? || self.fill(time)? && self.advance()?)
+    }
+
     /// Waits for data, delivering messages; false when none came in that time.
     pub fn wait(&mut self, time: Duration) -> Result<bool> {
         let end = std::time::Instant::now() + time;

@@ -173,7 +173,7 @@ pub fn handshake(data: &[u8]) {
     assert!((27..=32).contains(&protocol.version));
     assert!(!protocol.compat.inc_recurse || proto_handshake::may_recurse_incrementally(side, &options));
     let ignore = Box::new(|_: Message<'_>| Ok(()));
-    proto_handshake::multiplex(&mut reader, &mut writer, &protocol, side, ignore).expect("memory takes all");
+    proto_handshake::multiplex(&mut reader, &mut writer, &protocol, side, false, ignore).expect("memory takes all");
     while reader.take(1000).is_ok() {}
 }
 

@@ -80,6 +80,9 @@ pub struct Case {
     stdin: Vec<u8>,
     /// Files that stand beside source and destination, by name.
     files: Vec<(String, Vec<u8>)>,
+    own_source: bool,
+    /// Words of a second voice.
+    apart: &'static [&'static str],
 }
 
 impl Case {
@@ -101,6 +104,8 @@ impl Case {
             by_nobody: false,
             stdin: Vec::new(),
             files: Vec::new(),
+            own_source: false,
+            apart: &[],
         }
     }
 
@@ -179,6 +184,19 @@ impl Case {
         self
     }
 
+    /// Each run has a copy of the source to itself, and what it leaves of it is compared too.
+    pub fn own_source(mut self) -> Self {
+        self.own_source = true;
+        self
+    }
+
+    /// Lines that begin with one of these words are said by another of the reference's processes than the rest: each have
+    /// their order, but how they meet is a matter of time.
+    pub fn apart(mut self, words: &'static [&'static str]) -> Self {
+        self.apart = words;
+        self
+    }
+
     pub fn stdin(mut self, bytes: &[u8]) -> Self {
         self.stdin = bytes.to_vec();
         self
@@ -189,6 +207,8 @@ impl Case {
 pub struct Run {
     pub outcome: Outcome,
     pub tree: Tree,
+    /// Where the run had one of its own.
+    source: Option<Tree>,
 }
 
 /// A directory for one case: `src`, and one sandbox per run that sees it as `src`.
@@ -215,7 +235,13 @@ impl Site {
         let sandbox = self.dir.path().join(name);
         let destination = sandbox.join("dst");
         fs::create_dir_all(&destination).expect("destination directory");
-        std::os::unix::fs::symlink("../src", sandbox.join("src")).expect("link to the source");
+        let source = sandbox.join("src");
+        if self.case.own_source {
+            fs::create_dir(&source).expect("source directory");
+            zoo::same(&source, &self.dir.path().join("src"));
+        } else {
+            std::os::unix::fs::symlink("../src", &source).expect("link to the source");
+        }
         for (name, content) in &self.case.files {
             fs::write(sandbox.join(name), content).expect("file beside the trees");
         }
@@ -230,7 +256,8 @@ impl Site {
         }
         let outcome = process::run_for(command, &self.case.stdin, process::PATIENCE);
         let tree = Tree::read_with(&destination, &self.case.beside, self.ready, self.case.atimes);
-        Run { outcome, tree }
+        let source = self.case.own_source.then(|| Tree::read(&source, self.ready, false));
+        Run { outcome, tree, source }
     }
 
     fn argv(&self, way: Way, ends: Ends, sandbox: &Path) -> Vec<String> {
@@ -340,7 +367,11 @@ fn compare(site: &Site, (plain, reference): (Ends, &Run), (ends, ours): (Ends, &
     // `--debug=cmd` shows how the server is started.
     let blur = |text: &[u8], ends: Ends| {
         let server = ends.server.path();
-        blur::blur(text, &[(server.as_path(), "SERVER"), (site.dir.path(), "@")], case.ordered)
+        let lines = blur::blur(text, &[(server.as_path(), "SERVER"), (site.dir.path(), "@")], case.ordered);
+        let (mut first, rest): (Vec<_>, Vec<_>) =
+            lines.into_iter().partition(|line| case.apart.iter().any(|word| line.starts_with(word)));
+        first.extend(rest);
+        first
     };
     for (stream, theirs, mine) in [
         ("stdout", &reference.outcome.stdout, &ours.outcome.stdout),
@@ -359,6 +390,9 @@ fn compare(site: &Site, (plain, reference): (Ends, &Run), (ends, ours): (Ends, &
         differences.push(format!("  sent, received: reference {theirs:?}, ours {mine:?}"));
     }
     differences.extend(reference.tree.differences(&ours.tree, case.sparse));
+    if let (Some(theirs), Some(mine)) = (&reference.source, &ours.source) {
+        differences.extend(theirs.differences(mine, false).into_iter().map(|text| format!("  source:\n{text}")));
+    }
     differences
 }
 

@@ -255,20 +255,20 @@ pub static FLAGS: &[Flag] = &[
     far("rsh").short(b'e').text("COMMAND", keep!(rsh)).help(&[("", "specify the remote shell to use")]),
     far("rsync-path").text("PROGRAM", |t, v| { t.options.rsync_path = v.unwrap_or_default().to_vec(); Ok(()) })
         .help(&[("", "specify the rsync to run on remote machine")]),
-    choice("existing").switch(set!(existing)).later().words(|f| f.say(f.o.existing && f.we_send, "--existing"))
+    choice("existing").switch(set!(existing)).words(|f| f.say(f.o.existing && f.we_send, "--existing"))
         .help(&[("", "skip creating new files on receiver")]),
-    choice("ignore-non-existing").switch(set!(existing)).later().help(&[("", "skip creating new files on receiver")]),
-    choice("ignore-existing").switch(set!(ignore_existing)).later()
+    choice("ignore-non-existing").switch(set!(existing)).help(&[("", "skip creating new files on receiver")]),
+    choice("ignore-existing").switch(set!(ignore_existing))
         .words(|f| f.say(f.o.ignore_existing && f.we_send, "--ignore-existing"))
         .help(&[("", "skip updating files that exist on receiver")]),
-    removal("remove-source-files").switch(|t, _| t.options.remove_source_files = 1).later()
+    removal("remove-source-files").switch(|t, _| t.options.remove_source_files = 1)
         .words(|f| match f.o.remove_source_files {
             0 => {}
             1 => f.say(true, "--remove-source-files"),
             _ => f.say(true, "--remove-sent-files"),
         })
         .help(&[("", "sender removes synchronized files (non-directory)")]),
-    removal("remove-sent-files").switch(|t, _| t.options.remove_source_files = 2).later(),
+    removal("remove-sent-files").switch(|t, _| t.options.remove_source_files = 2),
     removal("del").switch(|t, _| t.delete_during = 1).later().help(&[("", "an alias for --delete-during")]),
     removal("delete").switch(|t, _| t.delete = true).later()
         .words(|f| f.say(f.we_send, match f.o.delete {
@@ -291,16 +291,16 @@ pub static FLAGS: &[Flag] = &[
     removal("delete-excluded").switch(set!(delete_excluded)).later()
         .words(|f| f.say(f.o.delete_excluded && f.we_send, "--delete-excluded"))
         .help(&[("", "also delete excluded files from dest directories")]),
-    choice("ignore-missing-args").switch(set!(ignore_missing_args)).later()
+    choice("ignore-missing-args").switch(set!(ignore_missing_args))
         .words(|f| f.say(f.o.ignore_missing_args && !f.we_send, "--ignore-missing-args"))
         .help(&[("", "ignore missing source arguments without error")]),
-    removal("delete-missing-args").switch(set!(delete_missing_args)).later()
+    removal("delete-missing-args").switch(set!(delete_missing_args))
         .words(|f| f.say(f.o.delete_missing_args, "--delete-missing-args"))
         .help(&[("", "delete missing source arguments from destination")]),
     removal("ignore-errors").off(&["no-ignore-errors"]).switch(set!(ignore_errors)).later()
         .words(|f| f.say(f.o.ignore_errors, "--ignore-errors"))
         .help(&[("", "delete even if there are I/O errors")]),
-    removal("force").off(&["no-force"]).switch(set!(force)).later().words(|f| f.say(f.o.force && f.we_send, "--force"))
+    removal("force").off(&["no-force"]).switch(set!(force)).words(|f| f.say(f.o.force && f.we_send, "--force"))
         .help(&[("", "force deletion of directories even if not empty")]),
     removal("max-delete").number("NUM", |t, v| t.options.max_delete = v).later()
         .words(|f| if f.we_send && let Some(max) = f.o.max_delete {

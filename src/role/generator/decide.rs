@@ -6,12 +6,13 @@ use super::{
     Generator,
     alternatives::{Other, Tried},
     basis::{Basis, Origin},
+    spare::Spared,
 };
 use crate::{
     bytes,
     dest::{
         self,
-        delete::{Remover, Room},
+        delete::Room,
         make::{self, Node},
     },
     error::Result,
@@ -22,7 +23,7 @@ use crate::{
     proto::item::Flags,
     report::list,
     role::{Pass, stamp},
-    sys::{stat::Stat, users},
+    sys::stat::Stat,
     text::path::unsafe_symlink,
 };
 
@@ -60,6 +61,15 @@ impl Generator<'_> {
             return self.prepare_dir(entry, &path);
         }
         let old = self.look(entry, &path)?;
+        if entry.mode() == 0 {
+            return self.delete_missing(&path, old);
+        }
+        if let Some(spared) = self.spares(entry, &path, &old, pass, true)? {
+            if entry.is_dir() && spared == Spared::Missing {
+                self.pass_over(index, &path);
+            }
+            return Ok(());
+        }
         if entry.is_dir() {
             return self.visit_dir(entry, index, &path, old).map(drop);
         }
@@ -143,18 +153,26 @@ impl Generator<'_> {
             return Ok(());
         }
         if self.is_current(visit, &old)? {
-            return self.keep(visit, &old);
-        }
-        let Other::Make { like, told } = self.find_other(visit, old.as_ref().ok())? else { return Ok(()) };
-        if !self.make_node(visit, Node::Symlink { target }, &old, Room::Symlink) {
+            self.keep(visit, &old)?;
+            self.tell_current(visit.index, visit.path);
             return Ok(());
         }
-        self.made(visit, like, told, || bytes![visit.path, " -> ", target])
+        let Other::Make { like, told } = self.find_other(visit, old.as_ref().ok())? else { return Ok(()) };
+        if !self.make_node(visit, Node::Symlink { target }, &old, Room::Symlink)? {
+            return Ok(());
+        }
+        self.made(visit, like, told, || bytes![visit.path, " -> ", target])?;
+        if self.transfer.options.remove_source_files > 0 {
+            self.tell_success(visit.index, visit.path); // also for `--remove-sent-files`: this one was
+        }
+        Ok(())
     }
 
     fn visit_node(&mut self, visit: Visit<'_>, old: io::Result<Stat>) -> Result<()> {
         if self.is_current(visit, &old)? {
-            return self.keep(visit, &old);
+            self.keep(visit, &old)?;
+            self.tell_current(visit.index, visit.path);
+            return Ok(());
         }
         let Other::Make { like, told } = self.find_other(visit, old.as_ref().ok())? else { return Ok(()) };
         let device = visit.wanted.kind() == Kind::Device;
@@ -162,10 +180,12 @@ impl Generator<'_> {
         let mode = visit.wanted.mode;
         self.debug(|| bytes!["mknod(", visit.path, format!(", 0{mode:o}, [{},{}])", rdev.0, rdev.1)]);
         let room = if device { Room::Device } else { Room::Special };
-        if !self.make_node(visit, Node::Special { mode, rdev }, &old, room) {
+        if !self.make_node(visit, Node::Special { mode, rdev }, &old, room)? {
             return Ok(());
         }
-        self.made(visit, like, told, || visit.path.to_vec())
+        self.made(visit, like, told, || visit.path.to_vec())?;
+        self.tell_current(visit.index, visit.path);
+        Ok(())
     }
 
     /// Whether the same kind of thing with the same content stands there already.
@@ -178,10 +198,8 @@ impl Generator<'_> {
         }
     }
 
-    fn make_node(&self, visit: Visit<'_>, node: Node<'_>, old: &io::Result<Stat>, room: Room) -> bool {
-        let mut nothing = |_: &[u8], _| {};
-        let mut remover = Remover::new(self.dest(), users::effective_uid(), &mut nothing);
-        make::node(&mut remover, visit.path, node, old.as_ref().ok(), room)
+    fn make_node(&mut self, visit: Visit<'_>, node: Node<'_>, old: &io::Result<Stat>, room: Room) -> Result<bool> {
+        self.removing(|remover| make::node(remover, visit.path, node, old.as_ref().ok(), room))
     }
 
     /// The right thing stands there: only attributes may differ.
@@ -242,18 +260,23 @@ impl Generator<'_> {
         if let Ok(other) = old.as_ref()
             && !other.is_file()
         {
-            if !self.make_room(visit.path, other, Room::File) {
+            if !self.make_room(visit.path, other, Room::File)? {
                 return Ok(());
             }
             old = Err(io::Error::from_raw_os_error(libc::ENOENT));
         }
         match self.find_file(visit, &mut old)? {
-            Tried::Settled => return Ok(()),
+            Tried::Settled => {
+                self.tell_current(visit.index, visit.path);
+                return Ok(());
+            }
             Tried::Basis(position, stat) => return self.request_from_alternative(visit, position, stat),
             Tried::Nothing => {}
         }
         if first && self.is_current(visit, &old)? {
-            return self.keep(visit, &old);
+            self.keep(visit, &old)?;
+            self.tell_current(visit.index, visit.path);
+            return Ok(());
         }
         self.ask(visit, old)
     }

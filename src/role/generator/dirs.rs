@@ -5,7 +5,7 @@ use std::{
     io,
 };
 
-use super::{Generator, alternatives::Other, decide::Visit};
+use super::{Generator, alternatives::Other, decide::Visit, spare::Spared};
 use crate::{
     bytes,
     dest::{delete::Room, make},
@@ -89,8 +89,12 @@ impl Generator<'_> {
         if implied || !options.times || options.omit_dir_times || options.dry_run {
             return Ok(());
         }
-        match self.look(entry, path)? {
-            Ok(old) if old.is_dir() || !self.make_room(path, &old, Room::Directory) => return Ok(()),
+        let old = self.look(entry, path)?;
+        if self.spares(entry, path, &old, Pass::First, false)?.is_some() {
+            return Ok(());
+        }
+        match old {
+            Ok(old) if old.is_dir() || !self.make_room(path, &old, Room::Directory)? => return Ok(()),
             _ => {}
         }
         if self.root.mkdir(path, entry.mode() & 0o700).is_ok() {
@@ -111,7 +115,19 @@ impl Generator<'_> {
             return Ok(true);
         }
         let old = self.look(entry, &path)?;
-        self.visit_dir(entry, index, &path, old)
+        match self.spares(entry, &path, &old, Pass::First, true)? {
+            None => self.visit_dir(entry, index, &path, old),
+            Some(Spared::Missing) => {
+                self.pass_over(index, &path);
+                Ok(true)
+            }
+            Some(Spared::Existing) => {
+                // What is no directory is looked into all the same, and complained of.
+                let device = old.map_or(0, |stat| stat.dev);
+                self.prune_visited(entry, &path, device)?;
+                Ok(false)
+            }
+        }
     }
 
     /// Makes or adjusts a directory; whether it is missing afterwards.
@@ -128,7 +144,7 @@ impl Generator<'_> {
         }
         let old = match old {
             Ok(stat) if stat.is_dir() => Some(stat),
-            Ok(stat) if !self.make_room(path, &stat, Room::Directory) => return Ok(self.skip_contents(index, path)),
+            Ok(stat) if !self.make_room(path, &stat, Room::Directory)? => return Ok(self.skip_contents(index, path)),
             _ => None,
         };
         let missing = options.dry_run && old.is_none();
@@ -157,6 +173,10 @@ impl Generator<'_> {
         }
         self.open_up(visit);
         self.dirs.last = path.to_vec();
+        if !missing {
+            let device = old.map_or_else(|| self.prune.filesystem(), |stat| stat.dev);
+            self.prune_visited(entry, path, device)?;
+        }
         Ok(missing)
     }
 
@@ -173,9 +193,14 @@ impl Generator<'_> {
 
     fn skip_contents(&mut self, index: i32, path: &[u8]) -> bool {
         self.log.say(LogCode::Error, "*** Skipping any contents from this failed directory ***");
+        self.pass_over(index, path);
+        true
+    }
+
+    /// Nothing below this directory is dealt with.
+    pub(super) fn pass_over(&mut self, index: i32, path: &[u8]) {
         self.dirs.skipped = Some(path.to_vec());
         self.dirs.mark_missing(index);
-        true
     }
 
     /// Without privilege a directory must be ours to write while files go into it.
@@ -235,12 +260,18 @@ impl Generator<'_> {
         if self.dirs.parent.as_deref() == Some(dir) {
             return Ok(());
         }
-        if !self.incremental() && !dir.is_empty() && self.dirs.last != dir && !self.list.has_dir(dir) {
+        let known = self.incremental() || dir.is_empty() || self.dirs.last == dir || self.list.has_dir(dir);
+        if !known && !self.may_lack_parent(entry, dir) {
             let line = bytes!["ABORTING due to invalid path from sender: ", dir, "/", entry.base()];
             return Err(Error::new(ExitCode::PROTOCOL, line));
         }
         let options = &self.transfer.options;
-        if options.relative && !options.implied_dirs && !dir.is_empty() && self.root.stat_follow(dir).is_err() {
+        if options.relative
+            && !options.implied_dirs
+            && entry.mode() != 0
+            && !dir.is_empty()
+            && self.root.stat_follow(dir).is_err()
+        {
             if options.dry_run {
                 self.dirs.dry_missing = Some(dir.to_vec());
             } else if let Err(error) = make::parents(self.dest(), &entry.path()) {
@@ -250,6 +281,23 @@ impl Generator<'_> {
         }
         self.dirs.parent = Some(dir.to_vec());
         Ok(())
+    }
+}
+
+impl Generator<'_> {
+    /// An argument that the sender misses may lie in a directory that it misses as well, or did not list.
+    fn may_lack_parent(&self, entry: Entry<'_>, dir: &[u8]) -> bool {
+        if entry.mode() != 0 {
+            return false;
+        }
+        match self.list.named(dir) {
+            Some(parent) => parent.mode() == 0,
+            None => {
+                let line = bytes!["WARNING: parent dir is absent in the file list: ", dir];
+                self.log.say(LogCode::Error, line);
+                true
+            }
+        }
     }
 }
 

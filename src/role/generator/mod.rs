@@ -8,6 +8,8 @@ mod basis;
 mod decide;
 mod dirs;
 mod fuzzy;
+mod prune;
+mod spare;
 
 use std::{
     collections::VecDeque,
@@ -20,13 +22,7 @@ use std::{
 
 use crate::{
     bytes,
-    dest::{
-        Dest,
-        alternatives::Alternatives,
-        delete::{Remover, Room},
-        duplicate,
-        target::Target,
-    },
+    dest::{Dest, alternatives::Alternatives, delete::Room, duplicate, target::Target},
     error::{Error, ExitCode, Result},
     filter::Filters,
     flist::{Entry, FileList, Segment},
@@ -36,12 +32,16 @@ use crate::{
     options::{Debug, Info},
     proto::ndx::{Index, Indexes},
     role::{Feedback, Pass, Transfer, check_going_on},
-    sys::{stat::Stat, users},
+    sys::stat::Stat,
     wire::Writer,
 };
 
 /// How long requests may lie in the buffer while the walk goes on.
 const BREATH: Duration = Duration::from_millis(50);
+/// ... where lines about deletions go the same way, which shall come in their usual order.
+const LONG_BREATH: Duration = Duration::from_secs(1);
+/// After as many entries, with the whole list here, requests go. C: loopchk_limit
+const STRIDE: i32 = 200;
 
 /// How far a segment is while its files are under way.
 #[derive(Debug, Default)]
@@ -52,6 +52,17 @@ struct Progress {
     to_redo: usize,
     /// The segment's own directory was not, or could not be, created.
     parent_missing: bool,
+    /// What the sender could not read by the time of this segment: from here on it counts.
+    io_error: i32,
+}
+
+/// What a generator starts from.
+pub struct Given {
+    pub target: Target,
+    pub alternatives: Alternatives,
+    pub filters: Filters,
+    /// What the sender could not read of the list that is there already.
+    pub io_error: i32,
 }
 
 pub struct Generator<'a> {
@@ -82,9 +93,13 @@ pub struct Generator<'a> {
     /// Items are told: to the sender, or before protocol 29 to our own user.
     itemizing: bool,
     dirs: dirs::Dirs,
+    prune: prune::Prune,
+    /// What the sender could not read, and what went wrong with deletions (`flist::io_error`).
     io_error: i32,
     /// When requests were last sent off for no other reason than time.
     flushed: Instant,
+    /// They go when the walk has come to this index.
+    next_flush: i32,
 }
 
 impl<'a> Generator<'a> {
@@ -93,10 +108,9 @@ impl<'a> Generator<'a> {
         log: Log,
         writer: &'a mut Writer,
         feedback: mpsc::Receiver<Feedback>,
-        target: Target,
-        alternatives: Alternatives,
-        mut filters: Filters,
+        given: Given,
     ) -> Result<Self> {
+        let Given { target, alternatives, mut filters, io_error } = given;
         let incremental = transfer.protocol.compat.inc_recurse;
         let missing = target.root.is_none();
         let root = match target.root {
@@ -108,6 +122,9 @@ impl<'a> Generator<'a> {
             })?,
         };
         filters.start_at(&target.names.base);
+        let dest =
+            Dest { root: &root, names: &target.names, rules: &transfer.rules, options: &transfer.options, log: &log };
+        let prune = prune::Prune::new(transfer, dest, target.device);
         Ok(Self {
             transfer,
             filters,
@@ -129,8 +146,10 @@ impl<'a> Generator<'a> {
             copying: duplicate::Tools::default(),
             single: target.single,
             missing,
-            io_error: 0,
+            prune,
+            io_error,
             flushed: Instant::now(),
+            next_flush: 0,
             writer,
             log,
         })
@@ -140,11 +159,12 @@ impl<'a> Generator<'a> {
     pub fn run(mut self, initial: Vec<Arc<Segment>>, complete: bool) -> Result<i32> {
         self.list_end |= complete;
         self.debug(|| bytes!["generator starting pid=", std::process::id()]);
+        initial.into_iter().for_each(|segment| self.add_segment(segment, 0));
+        self.prune_before().map_err(|error| self.told_before(error))?;
         if self.log.debug(Debug::Flist) >= 1 {
             let how = if self.transfer.whole_file { "disabled for local transfer or --whole-file" } else { "enabled" };
             self.log.say(LogCode::Info, bytes!["delta-transmission ", how]);
         }
-        initial.into_iter().for_each(|segment| self.add_segment(segment));
         self.walk().and_then(|()| self.phases()).map_err(|error| self.told_before(error))?;
         self.debug(|| bytes!["generate_files finished"]);
         Ok(self.io_error)
@@ -160,9 +180,9 @@ impl<'a> Generator<'a> {
         self.transfer.protocol.compat.inc_recurse
     }
 
-    fn add_segment(&mut self, segment: Arc<Segment>) {
+    fn add_segment(&mut self, segment: Arc<Segment>, io_error: i32) {
         self.list.push(segment);
-        self.progress.push_back(Progress::default());
+        self.progress.push_back(Progress { io_error, ..Progress::default() });
     }
 
     /// Visits every entry once, segment by segment, as they arrive.
@@ -185,6 +205,7 @@ impl<'a> Generator<'a> {
     }
 
     fn walk_segment(&mut self, segment: &Segment) -> Result<()> {
+        self.io_error |= self.progress.get(self.current).map_or(0, |progress| progress.io_error);
         if let Some(parent) = segment.parent_entry() {
             let missing = self.visit_parent(parent, segment.first_index - 1)?;
             if let Some(progress) = self.progress.get_mut(self.current) {
@@ -195,19 +216,22 @@ impl<'a> Generator<'a> {
             check_going_on(&self.log)?;
             self.visit(entry, index, Pass::First)?;
             self.settle(false)?;
-            self.breathe()?;
+            self.breathe(index)?;
         }
         Ok(())
     }
 
     /// Lets requests go now and then while there is no need to wait, so that the sender has work and knows we live.
-    fn breathe(&mut self) -> Result<()> {
-        if self.flushed.elapsed() >= BREATH {
-            self.flushed = Instant::now();
-            self.writer.flush()?;
-            self.writer.keepalive()?;
+    fn breathe(&mut self, index: i32) -> Result<()> {
+        let breath = if self.prune.visits() { LONG_BREATH } else { BREATH };
+        if self.list_end && index >= self.next_flush {
+            self.next_flush += STRIDE;
+        } else if self.flushed.elapsed() < breath {
+            return Ok(());
         }
-        Ok(())
+        self.flushed = Instant::now();
+        self.writer.flush()?;
+        self.writer.keepalive()
     }
 
     /// Takes in what the receiver had to say, works off the redo queue and lets go of finished segments.
@@ -248,7 +272,11 @@ impl<'a> Generator<'a> {
         if let Some(segment) = self.list.drop_first()
             && let Some(parent) = segment.parent_entry()
         {
-            self.touch_up(parent, segment.parent, missing);
+            if self.prune.is_delayed() {
+                self.postpone(parent, segment.parent, missing)?;
+            } else {
+                self.touch_up(parent, segment.parent, missing);
+            }
         }
         self.current -= 1;
         Ok(())
@@ -287,9 +315,9 @@ impl<'a> Generator<'a> {
 
     fn take(&mut self, news: Feedback) -> Result<()> {
         match news {
-            Feedback::Segment(segment) => {
+            Feedback::Segment(segment, io_error) => {
                 segment.tell_taken_over(&self.log, &self.transfer.options);
-                self.add_segment(segment);
+                self.add_segment(segment, io_error);
             }
             Feedback::ListEnd => {
                 self.list_end = true;
@@ -305,6 +333,7 @@ impl<'a> Generator<'a> {
             Feedback::Finished(indexes) => {
                 for index in indexes {
                     self.settled(index)?;
+                    self.tell_finished(index)?;
                 }
             }
             Feedback::Declined(index) => {
@@ -338,21 +367,35 @@ impl<'a> Generator<'a> {
         self.debug(|| bytes!["generate_files phase=1"]);
         self.until_phase(1, true)?;
         self.debug(|| bytes!["generate_files phase=2"]);
-        // No updates and no deletions are delayed: the phases for them may end at once.
-        let early = if version >= 31 { 3 } else { u32::from(version >= 29) + 1 };
-        for _ in 0..early {
+        let late = self.prune.is_late();
+        self.outgoing.write(self.writer, Index::Done)?;
+        // No updates are delayed: the phase for them may end at once.
+        if version >= 29 {
             self.outgoing.write(self.writer, Index::Done)?;
+        }
+        if version >= 31 && !late {
+            self.end_of_deletions()?;
         }
         self.until_phase(2, false)?;
         if version >= 29 {
             self.debug(|| bytes!["generate_files phase=3"]);
             self.until_phase(3, false)?;
         }
+        self.prune_after()?;
         if version >= 31 {
+            if late {
+                self.end_of_deletions()?;
+            }
             self.until_phase(4, false)?;
         }
+        self.touch_up_postponed();
         self.touch_up_all();
         Ok(())
+    }
+
+    fn end_of_deletions(&mut self) -> Result<()> {
+        self.tell_counts()?;
+        self.outgoing.write(self.writer, Index::Done)
     }
 
     fn until_phase(&mut self, phase: u32, redo: bool) -> Result<()> {
@@ -382,8 +425,8 @@ impl<'a> Generator<'a> {
     }
 
     /// Removes what stands where something of another type shall stand; false, with a message, if it cannot go.
-    fn make_room(&self, path: &[u8], stat: &Stat, room: Room) -> bool {
-        Remover::new(self.dest(), users::effective_uid(), &mut |_, _| {}).make_room(path, stat, room, true)
+    fn make_room(&mut self, path: &[u8], stat: &Stat, room: Room) -> Result<bool> {
+        self.removing(|remover| remover.make_room(path, stat, room, true))
     }
 
     fn name_level(&self) -> u8 {

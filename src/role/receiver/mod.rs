@@ -259,12 +259,9 @@ impl Work<'_> {
         let received = self.decoder.contents_of(self.reader, dir)?;
         self.tally.stats.list_size += self.reader.total() - before;
         count_list(&mut self.tally.stats, &self.decoder.counts());
-        if received.io_error != 0 {
-            self.tell_generator(Feedback::IoError(received.io_error))?;
-        }
         let segment = Arc::new(received.segment);
         self.list.push(Arc::clone(&segment));
-        self.tell_generator(Feedback::Segment(segment))
+        self.tell_generator(Feedback::Segment(segment, received.io_error))
     }
 
     fn item(&mut self, index: i32, item: Item, phase: u32) -> Result<()> {

@@ -3,11 +3,13 @@
 //! One thread does it all, in the order of the requests. It flushes only where it would have to wait.
 
 mod list;
+mod remove;
 mod source;
 
 pub use list::List;
+pub use remove::{Arrived, remove};
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::mpsc};
 
 use crate::{
     bytes,
@@ -35,6 +37,8 @@ pub struct Sender<'a> {
     writer: &'a mut Writer,
     incoming: &'a mut Indexes,
     giver: Option<Giver>,
+    /// With `--remove-source-files`: what the receiving side has.
+    arrived: Option<&'a mpsc::Receiver<Arrived>>,
     /// Files sent once already: asked for again, they failed their sum.
     sent: HashSet<i32>,
     tally: Tally,
@@ -61,6 +65,7 @@ impl<'a> Sender<'a> {
         writer: &'a mut Writer,
         incoming: &'a mut Indexes,
         giver: Option<Giver>,
+        arrived: Option<&'a mpsc::Receiver<Arrived>>,
     ) -> Self {
         if let Some(giver) = &giver {
             giver.speak_through(log);
@@ -72,6 +77,7 @@ impl<'a> Sender<'a> {
             writer,
             incoming,
             giver,
+            arrived,
             sent: HashSet::new(),
             tally: Tally::new(&transfer.options, log),
             errors: 0,
@@ -141,8 +147,10 @@ impl<'a> Sender<'a> {
                     break;
                 }
             }
-            self.wait_alive()?;
-            match self.incoming.read(self.reader)? {
+            self.wait_alive(list)?;
+            let index = self.incoming.read(self.reader)?;
+            self.remove_arrived(list)?;
+            match index {
                 Index::Done => return Ok(None),
                 Index::Entry(index) => {
                     let item = Item::read(self.reader, version)?;
@@ -170,9 +178,14 @@ impl<'a> Sender<'a> {
     }
 
     /// Waits for the peer's next word; with a timeout, it hears from us meanwhile.
-    fn wait_alive(&mut self) -> Result<()> {
-        let Some(lull) = self.writer.pulse().lull() else { return Ok(()) };
-        while !self.reader.wait(lull)? {
+    fn wait_alive(&mut self, list: &List) -> Result<()> {
+        let lull = self.writer.pulse().lull();
+        if self.arrived.is_none() && lull.is_none() {
+            return Ok(());
+        }
+        while !self.reader.step(lull)? {
+            self.remove_arrived(list)?;
+            self.writer.flush()?;
             self.writer.keepalive()?;
         }
         Ok(())

@@ -1,0 +1,193 @@
+//! What stands in a directory of the destination, looked at no more than is needed to remove it.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use super::Dest;
+use crate::{
+    bytes,
+    flist::{MAX_PATH, io_error, order::Order},
+    fs::{Scan, scan},
+    log::LogCode,
+    options::{Debug, Info},
+    sys::{
+        at::with_name,
+        stat::{Stat, lstat_at},
+    },
+};
+
+/// Something that may have to go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Child {
+    pub name: Box<[u8]>,
+    /// Its type, and where the lister looks at everything its permissions.
+    pub mode: u32,
+    /// On another file system, which `-x` keeps us out of.
+    pub mount: bool,
+    /// Ours, but not writable by us.
+    pub locked: bool,
+}
+
+impl Child {
+    pub fn is_dir(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+}
+
+/// Lists directories of the destination. C: flist.c get_dirlist
+pub struct Lister {
+    order: Order,
+    /// The effective user, whose own write-protected directories are unlocked first.
+    euid: u32,
+    /// Permissions are wanted too, not types alone.
+    looks: bool,
+    /// The file system that `-x` keeps us on. C: filesystem_dev
+    pub filesystem: u64,
+    /// What went wrong with reading directories (`flist::io_error`).
+    pub io_error: i32,
+    scan: Scan,
+}
+
+impl Lister {
+    /// `tells_modes`: whoever is told of a deletion may show permissions.
+    pub fn new(dest: Dest<'_>, order: Order, euid: u32, filesystem: u64, tells_modes: bool) -> Self {
+        let looks = tells_modes || !dest.rules.privileged || dest.log.debug(Debug::Del) >= 2;
+        Self { order, euid, looks, filesystem, io_error: 0, scan: Scan::default() }
+    }
+
+    /// The entries that `takes` wants, given a name and whether it is a directory, in the order of the list. A
+    /// directory that cannot be read is complained of and has none; one that is gone has none either.
+    pub fn children(&mut self, dest: Dest<'_>, path: &[u8], mut takes: impl FnMut(&[u8], bool) -> bool) -> Vec<Child> {
+        let mut children = Vec::new();
+        let dir = match dest.root.open_dir(path) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return children,
+            Err(error) => {
+                self.io_error |= io_error::GENERAL;
+                dest.failed("opendir ", path, " failed", &error);
+                return children;
+            }
+        };
+        let room = (MAX_PATH - 1).saturating_sub(path.len());
+        let mut scan = std::mem::take(&mut self.scan);
+        scan.start();
+        loop {
+            match scan.next(&*dir) {
+                Ok(Some(item)) if item.name.len() >= room => self.too_long(dest, path, item.name, room),
+                Ok(Some(item)) => children.extend(self.child(dest, dir.as_fd(), path, item, &mut takes)),
+                Ok(None) => break,
+                Err(error) => {
+                    self.io_error |= io_error::GENERAL;
+                    let what = bytes!["readdir(", dest.names.full(path), ")"];
+                    dest.log.syserr(LogCode::ErrorXfer, what, &error);
+                    break;
+                }
+            }
+        }
+        self.scan = scan;
+        sort(&mut children, self.order);
+        children
+    }
+
+    fn too_long(&mut self, dest: Dest<'_>, path: &[u8], name: &[u8], room: usize) {
+        self.io_error |= io_error::GENERAL;
+        let over = name.len() - room + 1;
+        dest.log.say(LogCode::ErrorXfer, bytes!["filename overflows max-path len by ", over, ": ", path, "/", name]);
+    }
+
+    fn child(
+        &mut self,
+        dest: Dest<'_>,
+        dir: BorrowedFd<'_>,
+        path: &[u8],
+        item: scan::Item<'_>,
+        takes: &mut impl FnMut(&[u8], bool) -> bool,
+    ) -> Option<Child> {
+        let devices = dest.options.one_file_system > 0;
+        let mut stat = None;
+        let mut is_dir = item.kind == scan::Kind::Dir;
+        if item.kind == scan::Kind::Unknown || is_dir && devices {
+            let looked = self.look(dest, dir, path, item.name)?;
+            is_dir = looked.is_dir();
+            stat = Some(looked);
+        }
+        let mount = devices && is_dir && stat.is_some_and(|stat| stat.dev != self.filesystem);
+        if mount && dest.options.one_file_system > 1 {
+            self.tell_skipped(dest, path, item.name);
+            return None;
+        }
+        if dest.log.debug(Debug::Flist) >= 2 {
+            let (who, name) = (dest.log.speaker().name(), inside(path, item.name));
+            dest.log.say(LogCode::Info, bytes!["[", who, "] make_file(", name, ",*,2)"]);
+        }
+        if !takes(item.name, is_dir) && !mount {
+            return None;
+        }
+        if stat.is_none() && self.looks {
+            stat = Some(self.look(dest, dir, path, item.name)?);
+        }
+        Some(Child {
+            name: item.name.into(),
+            mode: stat.map_or_else(|| plain_mode(item.kind), |stat| stat.mode),
+            mount,
+            locked: stat.is_some_and(|stat| self.is_locked(dest, &stat)),
+        })
+    }
+
+    fn look(&mut self, dest: Dest<'_>, dir: BorrowedFd<'_>, path: &[u8], name: &[u8]) -> Option<Stat> {
+        match with_name(name, |name| lstat_at(dir, name)) {
+            Ok(stat) => Some(stat),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None, // gone by itself
+            Err(error) => {
+                self.io_error |= io_error::GENERAL;
+                dest.failed("readlink_stat(", &inside(path, name), ") failed", &error);
+                None
+            }
+        }
+    }
+
+    /// Whether something is ours, but not writable by us.
+    pub fn is_locked(&self, dest: Dest<'_>, stat: &Stat) -> bool {
+        stat.mode & libc::S_IWUSR == 0 && !dest.rules.privileged && stat.uid == self.euid
+    }
+
+    fn tell_skipped(&self, dest: Dest<'_>, path: &[u8], name: &[u8]) {
+        if dest.log.info(Info::Mount) >= 1 {
+            let (who, name) = (dest.log.speaker().name(), inside(path, name));
+            dest.log.say(LogCode::Info, bytes!["[", who, "] skipping mount-point dir ", name]);
+        }
+    }
+}
+
+/// The path of a name in a directory of the destination, as the list would have it.
+pub fn inside(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    if dir == b"." { name.to_vec() } else { [dir, b"/", name].concat() }
+}
+
+/// A type without permissions that would stand in anyone's way.
+fn plain_mode(kind: scan::Kind) -> u32 {
+    let kind = match kind {
+        scan::Kind::Dir => libc::S_IFDIR,
+        scan::Kind::Symlink => libc::S_IFLNK,
+        scan::Kind::Device => libc::S_IFCHR,
+        scan::Kind::Special => libc::S_IFIFO,
+        scan::Kind::File | scan::Kind::Unknown => libc::S_IFREG,
+    };
+    kind | libc::S_IWUSR
+}
+
+/// As the list has names of one directory: what is not a directory first, directories as if they ended in a slash.
+fn sort(children: &mut [Child], order: Order) {
+    match order {
+        Order::Bytes => children.sort_unstable_by(|a, b| a.name.cmp(&b.name)),
+        Order::Tree => {
+            children.sort_unstable_by(|a, b| {
+                let slash: &[u8] = if a.is_dir() { b"/" } else { b"" };
+                let with_slash = || a.name.iter().chain(slash).cmp(b.name.iter().chain(slash));
+                a.is_dir().cmp(&b.is_dir()).then_with(with_slash)
+            });
+        }
+    }
+}

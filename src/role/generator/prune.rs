@@ -1,0 +1,299 @@
+//! The delete pass: what a directory of the destination holds beyond the list goes, before, during or after the
+//! transfer.
+//!
+//! Only a directory whose contents the sender really listed is looked at (`flist::content` decides), and only as long
+//! as the sender has read everything it wanted to read.
+
+use std::collections::HashSet;
+
+use super::Generator;
+use crate::{
+    bytes,
+    dest::{
+        Dest,
+        children::{Child, Lister, inside},
+        delete::{Removals, Remover},
+    },
+    error::Result,
+    flist::{
+        Attributes, Entry, Flags, Segment, io_error,
+        order::{Finder, Order},
+    },
+    log::{LogCode, Progress},
+    options::{Debug, Delete, Info},
+    proto::ndx::Index,
+    role::{Deletions, Transfer, check_going_on},
+    sys::users,
+    wire::{Tag, Writer},
+};
+
+/// So many lines about deletions may wait.
+const STRIDE: u32 = 1000;
+
+/// What is remembered about deletions.
+pub(super) struct Prune {
+    when: Delete,
+    order: Order,
+    removals: Removals,
+    deletions: Deletions,
+    /// The user knows that nothing more is deleted.
+    warned: bool,
+    /// Where the directories are that the user named (`-x`).
+    filesystems: HashSet<u64>,
+    /// Names of a segment, by its first index.
+    finder: Option<(i32, Finder)>,
+    delayed: Delayed,
+    /// How many deletions were told.
+    told: u32,
+    /// Directories that are touched up when the delayed deletions are done, with their numbers, and whether they are
+    /// missing.
+    postponed: Segment,
+    numbers: Vec<(i32, bool)>,
+}
+
+/// What goes at the end (`--delete-delay`): paths one after the other, and of each where it ends.
+#[derive(Default)]
+struct Delayed {
+    paths: Vec<u8>,
+    ends: Vec<(usize, u32, bool)>,
+}
+
+impl Delayed {
+    fn push(&mut self, path: &[u8], child: &Child) {
+        self.paths.extend_from_slice(path);
+        self.ends.push((self.paths.len(), child.mode, child.locked));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], u32, bool)> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(end, mode, locked)| {
+            let path = self.paths.get(start..end).unwrap_or_default();
+            start = end;
+            (path, mode, locked)
+        })
+    }
+}
+
+impl Prune {
+    /// `filesystem`: the device that the destination stands on.
+    pub fn new(transfer: &Transfer, dest: Dest<'_>, filesystem: u64) -> Self {
+        let order = Order::of(transfer.protocol.version);
+        let tells_modes = !transfer.server() && transfer.format.is_some();
+        let lister = Lister::new(dest, order, users::effective_uid(), filesystem, tells_modes);
+        Self {
+            when: transfer.protocol.delete(transfer.options.delete),
+            order,
+            removals: Removals::new(lister),
+            deletions: Deletions::new(transfer, dest.log, false),
+            warned: false,
+            filesystems: HashSet::new(),
+            finder: None,
+            delayed: Delayed::default(),
+            told: 0,
+            postponed: Segment::new(0, -1),
+            numbers: Vec::new(),
+        }
+    }
+
+    /// A directory's extraneous contents are found at its visit.
+    pub fn visits(&self) -> bool {
+        matches!(self.when, Delete::During | Delete::Delay)
+    }
+
+    /// Deletions end only after the transfer.
+    pub fn is_late(&self) -> bool {
+        matches!(self.when, Delete::Delay | Delete::After)
+    }
+
+    /// Directories keep the time of their contents until deletions are through. C: delete_during == 2
+    pub fn is_delayed(&self) -> bool {
+        self.when == Delete::Delay
+    }
+
+    /// What went wrong here, as error bits.
+    pub fn io_error(&self) -> i32 {
+        self.removals.lister.io_error
+    }
+
+    /// The file system that a directory made in this run counts as.
+    pub fn filesystem(&self) -> u64 {
+        self.removals.lister.filesystem
+    }
+
+    /// Whether `-x` lets us into a directory of this device; one that the user named is where we stay.
+    fn stays(&mut self, named: bool, device: u64) -> bool {
+        if named {
+            self.filesystems.insert(device);
+        } else if device != self.filesystem() && !self.filesystems.contains(&device) {
+            return false;
+        }
+        self.removals.lister.filesystem = device;
+        true
+    }
+}
+
+impl Generator<'_> {
+    /// Lets something remove things at the destination: deletions are told as they happen, and end when the run does.
+    pub(super) fn removing<T>(&mut self, act: impl FnOnce(&mut Remover<'_>) -> T) -> Result<T> {
+        let Self { transfer, log, writer, root, names, prune, .. } = self;
+        let dest = Dest { root, names, rules: &transfer.rules, options: &transfer.options, log };
+        let Prune { removals, deletions, told, .. } = prune;
+        let mut going = Ok(());
+        let mut on_delete = |path: &[u8], mode: u32| {
+            tell(transfer, writer, deletions, path, mode);
+            *told = told.wrapping_add(1);
+            let sent = if told.is_multiple_of(STRIDE) { writer.flush() } else { Ok(()) };
+            going = sent.and_then(|()| check_going_on(log));
+            going.is_ok()
+        };
+        let done = act(&mut Remover { dest, removals, on_delete: &mut on_delete });
+        going.map(|()| done)
+    }
+
+    /// At the visit of a directory (`--delete-during`, `--delete-delay`).
+    pub(super) fn prune_visited(&mut self, entry: Entry<'_>, path: &[u8], device: u64) -> Result<()> {
+        if self.prune.visits() && !self.missing && entry.flags().has(Flags::CONTENT_DIR) {
+            self.prune_in(entry, path, device)?;
+        }
+        Ok(())
+    }
+
+    /// All directories of a whole list in one go (`--delete-before`, `--delete-after`). C: generator.c do_delete_pass
+    fn prune_all(&mut self) -> Result<()> {
+        if self.missing || self.single.is_some() || self.transfer.options.list_only {
+            return Ok(());
+        }
+        let Some(segment) = self.list.segment(0).cloned() else { return Ok(()) };
+        for (_, entry) in segment.entries().filter(|(_, entry)| entry.flags().has(Flags::CONTENT_DIR)) {
+            check_going_on(&self.log)?;
+            let path = entry.path();
+            if self.log.debug(Debug::Del) >= 1 && entry.flags().has(Flags::TOP_DIR) {
+                self.log.say(LogCode::Info, bytes!["deleting in ", path]);
+            }
+            let look = self.dest().look(&path, self.transfer.options.keep_dirlinks);
+            if let Some(stat) = look.ok().filter(|stat| stat.is_dir()) {
+                self.prune_in(entry, &path, stat.dev)?;
+            }
+        }
+        if self.log.info(Info::Flist) >= 2 && !self.transfer.server() {
+            self.log.progress(Progress::ListCount, b"                    \r");
+        }
+        Ok(())
+    }
+
+    /// Before anything is transferred.
+    pub(super) fn prune_before(&mut self) -> Result<()> {
+        if self.prune.when == Delete::Before { self.prune_all() } else { Ok(()) }
+    }
+
+    /// When everything was transferred.
+    pub(super) fn prune_after(&mut self) -> Result<()> {
+        match self.prune.when {
+            Delete::Delay => self.prune_delayed()?,
+            Delete::After => self.prune_all()?,
+            _ => {}
+        }
+        let skipped = self.prune.removals.skipped;
+        if skipped > 0 {
+            let line = bytes!["Deletions stopped due to --max-delete limit (", skipped, " skipped)"];
+            self.log.say(LogCode::Warning, line);
+            self.io_error |= io_error::DEL_LIMIT;
+        }
+        self.io_error |= self.prune.io_error();
+        Ok(())
+    }
+
+    /// C: generator.c do_delayed_deletions
+    fn prune_delayed(&mut self) -> Result<()> {
+        let delayed = std::mem::take(&mut self.prune.delayed);
+        for (path, mode, locked) in delayed.iter() {
+            self.removing(|remover| remover.delete(path, mode, locked))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what one directory holds beyond the list. C: generator.c delete_in_dir
+    fn prune_in(&mut self, entry: Entry<'_>, path: &[u8], device: u64) -> Result<()> {
+        let options = &self.transfer.options;
+        if self.log.debug(Debug::Del) >= 2 {
+            self.log.say(LogCode::Info, bytes!["delete_in_dir(", path, ")"]);
+        }
+        self.writer.keepalive()?;
+        if (self.io_error | self.prune.io_error()) & io_error::GENERAL != 0 && !options.ignore_errors {
+            if !std::mem::replace(&mut self.prune.warned, true) {
+                self.log.say(LogCode::Info, "IO error encountered -- skipping file deletion");
+            }
+            return Ok(());
+        }
+        if options.one_file_system > 0 && !self.prune.stays(entry.flags().has(Flags::TOP_DIR), device) {
+            return Ok(());
+        }
+        for child in self.extraneous(entry, path).into_iter().rev() {
+            let path = inside(path, &child.name);
+            if child.mount {
+                if self.log.info(Info::Mount) >= 1 {
+                    self.log.say(LogCode::Info, bytes!["cannot delete mount point: ", path]);
+                }
+            } else if self.prune.is_delayed() {
+                self.prune.delayed.push(&path, &child);
+            } else {
+                self.removing(|remover| remover.delete(&path, child.mode, child.locked))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a directory holds that the list does not have, and mount points, in the list's order.
+    fn extraneous(&mut self, entry: Entry<'_>, path: &[u8]) -> Vec<Child> {
+        let segment = entry.segment();
+        let Self { transfer, log, root, names, prune, .. } = self;
+        let dest = Dest { root, names, rules: &transfer.rules, options: &transfer.options, log };
+        let Prune { removals, finder, order, .. } = prune;
+        if finder.as_ref().is_none_or(|(first, _)| *first != segment.first_index) {
+            *finder = Some((segment.first_index, Finder::new(segment, *order)));
+        }
+        let Some((_, finder)) = finder else { return Vec::new() };
+        let dir = if path == b"." { Vec::new() } else { bytes![path, "/"] };
+        removals.lister.children(dest, path, |name, is_dir| !finder.has(segment, &dir, name, is_dir))
+    }
+
+    /// The counts of deletions, for whoever makes the statistics.
+    pub(super) fn tell_counts(&mut self) -> Result<()> {
+        let options = &self.transfer.options;
+        if options.delete == Delete::Never && !options.force {
+            return Ok(());
+        }
+        self.outgoing.write(self.writer, Index::DeleteStats)?;
+        self.prune.removals.counts.write(self.writer)
+    }
+
+    /// Keeps a directory for the touching up after delayed deletions.
+    pub(super) fn postpone(&mut self, entry: Entry<'_>, number: i32, missing: bool) -> Result<()> {
+        let who = self.log.speaker();
+        let Prune { postponed, numbers, .. } = &mut self.prune;
+        let of = Attributes { flags: entry.flags(), mode: entry.mode(), mtime: entry.mtime(), ..Attributes::default() };
+        let slash = !entry.dir_slash().is_empty();
+        let dir = postponed.dir(entry.dir(), slash, 0, who)?;
+        postponed.push(dir, entry.base(), &of, who)?;
+        numbers.push((number, missing));
+        Ok(())
+    }
+
+    /// Touches up what was postponed.
+    pub(super) fn touch_up_postponed(&mut self) {
+        let (dirs, numbers) = (std::mem::take(&mut self.prune.postponed), std::mem::take(&mut self.prune.numbers));
+        for ((_, entry), (number, missing)) in dirs.entries().zip(numbers) {
+            self.touch_up(entry, number, missing);
+        }
+    }
+}
+
+/// Tells one deletion: a server its client, from protocol 29 on by a message of its own. C: log.c log_delete
+fn tell(transfer: &Transfer, writer: &mut Writer, deletions: &Deletions, path: &[u8], mode: u32) {
+    if !transfer.server() || transfer.protocol.version < 29 {
+        return deletions.tell(path, mode);
+    }
+    let is_dir = mode & libc::S_IFMT == libc::S_IFDIR;
+    let end: &[u8] = if is_dir { b"\0" } else { b"" };
+    writer.message(Tag::Deleted, &[path, end].concat());
+}
