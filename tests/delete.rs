@@ -6,7 +6,7 @@ mod harness;
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use harness::{
-    Case, Way, check_all,
+    Case, Traffic, Way, check_all,
     programs::{AGAINST_REFERENCE, ALONE},
     zoo,
 };
@@ -24,6 +24,10 @@ const DELETIONS: &[&str] = &["*deleting ", "deleting ", "del. ", "cannot delete 
 
 fn row(name: &'static str, args: &str) -> Case {
     Case::new(name, args).tree(some).before(more).apart(DELETIONS)
+}
+
+fn named(name: String) -> &'static str {
+    Box::leak(name.into_boxed_str())
 }
 
 fn make(top: &Path, paths: &[&str]) {
@@ -65,13 +69,168 @@ fn more(destination: &Path, source: &Path) {
     zoo::settle_dirs(destination);
 }
 
+const WHEN: [&str; 5] = ["--delete", "--delete-before", "--del", "--delete-delay", "--delete-after"];
+
+#[test]
+fn each_time_at_each_protocol() {
+    for protocol in [32, 31, 30, 29] {
+        let cases = WHEN.map(|when| {
+            let name = named(format!("{when} at {protocol}"));
+            row(name, &format!("-ai --stats {when} --protocol={protocol}"))
+        });
+        in_each_place(&cases);
+    }
+}
+
+#[test]
+fn each_time_in_each_voice() {
+    for voice in ["-av", "-a", "-ain", "-aiv --no-i-r"] {
+        in_each_place(&WHEN.map(|when| row(named(format!("{when} {voice}")), &format!("{voice} {when}"))));
+    }
+}
+
+#[test]
+fn talkative() {
+    in_each_place(&[
+        row("--del, -vv", "-avv --del").unordered(),
+        row("--del, -ii", "-aii --del"),
+        row("words about deletions only", "-a --del --info=del"),
+        row("no words about deletions", "-av --del --info=nodel"),
+        row("a format with the operation", "-a --del").arg("--out-format=%o %n"),
+        row("a format without", "-a --del").arg("--out-format=<%n>"),
+        row("debug", "-a --delete-after --debug=del3").unordered(),
+        row("debug, during", "-a --del --debug=del3").unordered(),
+        row("all that is said", "-avvv --del").unordered().traffic(Traffic::Any),
+        row("all that is said, before", "-avvv --delete-before").unordered().traffic(Traffic::Any),
+        row("progress", "-a --del --progress").unordered(),
+        row("progress, after", "-a --delete-after --info=progress2").unordered(),
+    ]);
+}
+
+#[test]
+fn only_so_many() {
+    in_each_place(&[
+        row("none", "-ai --del --max-delete=0 --stats"),
+        row("two", "-ai --del --max-delete=2 --stats"),
+        row("two, later", "-ai --delete-delay --max-delete=2"),
+        row("two, before", "-ai --delete-before --max-delete=2"),
+        row("less than none", "-ai --del --max-delete=-5"),
+        row("two, dry", "-ain --del --max-delete=2"),
+        row("enough", "-ai --del --max-delete=1000"),
+        row("two at 29", "-ai --del --max-delete=2 --protocol=29"),
+    ]);
+}
+
+#[test]
+fn what_is_named_is_what_is_cleaned() {
+    in_each_place(&[
+        row("several sources", "-ai --del").from(&["src/b", "src/kind", "src/a"]),
+        row("one file", "-ai --del").from(&["src/a"]),
+        row("paths", "-aiR --del").from(&["src/./b/d", "src/./kind"]),
+        row("paths, whole list", "-aiR --delete-before").from(&["src/./b/d", "src/./kind"]),
+        row("paths at 29", "-aiR --del --protocol=29").from(&["src/./b/d", "src/./kind"]),
+        row("paths without implied directories", "-aiR --no-implied-dirs --del").from(&["src/./b/d", "src/./kind"]),
+        row("directories alone", "-dti --delete"),
+        row("directories alone, before", "-dti --delete-before"),
+        row("a destination of its own", "-ai --del").to("dst/new/"),
+        row("dry run to nowhere", "-ain --del").to("dst/new/"),
+        row("to nowhere, after", "-ai --delete-after").to("dst/new/"),
+        row("kept links to directories", "-aiK --del").before(kept_link),
+        row("kept links to directories, after", "-aiK --delete-after").before(kept_link),
+        row("links copied", "-rtLi --del").unordered(),
+    ]);
+}
+
+/// A directory of the source is a link to another one here.
+fn kept_link(destination: &Path, source: &Path) {
+    more(destination, source);
+    fs::rename(destination.join("b"), destination.join("moved")).expect("move");
+    symlink("moved", destination.join("b")).expect("link");
+    zoo::settle_dirs(destination);
+}
+
+/// Rules of the destination's own, which the walk meets there.
+fn with_rules(destination: &Path, source: &Path) {
+    more(destination, source);
+    fs::write(destination.join("b/.rules"), "- *x*\nP self\n").expect("rules");
+    fs::write(destination.join("zz/.rules"), "- 3\n").expect("rules");
+    zoo::settle_dirs(destination);
+}
+
+#[test]
+fn what_is_spared() {
+    let spared = |name, args| row(name, args).before(with_rules);
+    in_each_place(&[
+        spared("excluded", "-ai --del --exclude=x* --exclude=/zz/2/3"),
+        spared("excluded, before", "-ai --delete-before --exclude=x* --exclude=/zz/2/3"),
+        spared("excluded, delayed", "-ai --delete-delay --exclude=x* --exclude=/zz/2/3"),
+        spared("excluded, after", "-ai --delete-after --exclude=x* --exclude=/zz/2/3"),
+        spared("excluded at 29", "-ai --del --exclude=x* --exclude=/zz/2/3 --protocol=29"),
+        spared("excluded are deleted", "-ai --delete-excluded --exclude=x* --exclude=b*"),
+        spared("excluded are deleted, after", "-ai --delete-after --delete-excluded --exclude=x* --exclude=/zz/2/3"),
+        spared("excluded are deleted at 29", "-ai --delete-excluded --exclude=x* --exclude=b* --protocol=29"),
+        spared("protected", "-ai --del").arg("--filter=P x*").arg("--filter=protect /zz/2/3"),
+        spared("risked", "-ai --del --exclude=x*").arg("--filter=R x"),
+        spared("risked, excluded later", "-ai --del").arg("--filter=R x").arg("--filter=- x*"),
+        spared("hidden", "-ai --del").arg("--filter=H b*"),
+        spared("perishable", "-ai --del").arg("--filter=-p x*").arg("--filter=-p 3"),
+        spared("perishable, after", "-ai --delete-after").arg("--filter=-p x*").arg("--filter=-p 3"),
+        spared("the destination's own rules", "-ai --del").arg("--filter=: .rules"),
+        spared("the destination's own rules, before", "-ai --delete-before").arg("--filter=: .rules"),
+        spared("the destination's own rules, delayed", "-ai --delete-delay").arg("--filter=: .rules"),
+        spared("the destination's own rules at 29", "-ai --del --protocol=29").arg("--filter=: .rules"),
+        spared("the destination's own rules, not followed", "-ai --delete-excluded").arg("--filter=: .rules"),
+        spared("rules in a way", "-ai --force").arg("--filter=: .rules").arg("--exclude=1"),
+        spared("rules in a way, perishable", "-ai --force").arg("--filter=-p 1"),
+        spared("as version control would", "-aiC --del"),
+        spared("missing arguments spared", "-ai --delete-missing-args --exclude=zz").from(&["src/0", "src/zz"]),
+        spared("said of rules", "-ai --del --exclude=x* --debug=filter2").unordered(),
+        spared("said of rules, before", "-ai --delete-before --debug=filter2").arg("--filter=: .rules").unordered(),
+        spared("and no empty directories", "-aim --delete-after --exclude=c").unordered(),
+        spared("and a list of names", "-air --del --files-from=list").with_file("list", b"b\nkind/\n"),
+    ]);
+}
+
+/// Without privilege: what may not be written, and what is ours but write-protected.
+fn locked(destination: &Path, source: &Path) {
+    more(destination, source);
+    for path in ["b/d/x/y", "b/d/x", "zz/2", "b/x"] {
+        zoo::set_mode(&destination.join(path), 0o555);
+    }
+    zoo::set_mode(&destination.join("b/x-"), 0);
+    zoo::set_mode(&destination.join("aa"), 0o400);
+}
+
+#[test]
+fn without_privilege() {
+    let mine = |name, args| row(name, args).before(locked).by_nobody().unordered();
+    in_each_place(&[
+        mine("locked directories", "-rlti --del"),
+        mine("locked directories, delayed", "-rlti --delete-delay"),
+        mine("locked directories, before", "-rlti --delete-before"),
+        mine("locked directories, in the way", "-rlti --force"),
+    ]);
+}
+
 #[test]
 fn what_stands_in_the_way() {
     in_each_place(&[
         row("nothing is deleted", "-ai"),
         row("by force", "-ai --force --stats"),
         row("by force, dry", "-ain --force"),
+        row("by force, no more than one", "-ai --force --max-delete=1"),
         row("by force at 29", "-avi --force --protocol=29"),
+    ]);
+}
+
+#[test]
+fn a_source_that_cannot_be_read() {
+    if !harness::programs::is_root() {
+        return;
+    }
+    in_each_place(&[
+        row("an argument is missing", "-ai --del").from(&["src/", "src/nowhere"]),
+        row("an argument is missing, told to go on", "-ai --del --ignore-errors").from(&["src/", "src/nowhere"]),
     ]);
 }
 
@@ -84,6 +243,8 @@ fn arguments_that_are_missing() {
         gone("missing arguments deleted, names", "-av --delete-missing-args"),
         gone("missing arguments deleted, dry", "-ain --delete-missing-args"),
         gone("missing arguments deleted by force", "-ai --delete-missing-args --force"),
+        gone("missing arguments deleted, and more", "-ai --delete-missing-args --del"),
+        gone("missing arguments deleted, one only", "-ai --delete-missing-args --force --max-delete=1"),
         gone("missing arguments deleted at 29", "-ai --delete-missing-args --force --protocol=29"),
         gone("missing arguments deleted at 30", "-ai --delete-missing-args --force --protocol=30"),
         row("missing paths deleted", "-aiR --delete-missing-args").from(&["src/./b/0", "src/./only", "src/./no/way"]),
@@ -129,6 +290,9 @@ fn nothing_new_and_nothing_old() {
         half_row("ignore existing, whole list", "-ai --ignore-existing --no-i-r"),
         half_row("ignore existing at 29", "-ai --ignore-existing --protocol=29"),
         half_row("neither", "-aivv --existing --ignore-existing").unordered(),
+        half_row("neither, but deletions", "-ai --existing --ignore-existing --delete-before"),
+        half_row("neither, but deletions during", "-ai --existing --ignore-existing --del").unordered(),
+        row("existing and deletions", "-ai --existing --del").before(half),
         half_row("a new destination that shall not be", "-ai --existing").to("dst/new/"),
     ]);
 }
@@ -158,6 +322,7 @@ fn sources_that_have_arrived_go() {
         moving("moved, some of it missing", "-avv --remove-source-files").from(&["src/a", "src/no", "src/b"]),
         moving("all kinds moved", "-ai --remove-source-files").tree(zoo::zoo),
         moving("all kinds moved, links without times", "-aivvJ --remove-source-files").tree(zoo::zoo),
+        moving("moved and deleted", "-ai --remove-source-files --del").before(more),
     ]);
 }
 

@@ -36,6 +36,16 @@ impl Child {
     }
 }
 
+/// What is to become of an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Judged {
+    /// Filter rules spare it: as if it were not there.
+    Protected,
+    /// It is where it should be.
+    Wanted,
+    Extraneous,
+}
+
 /// Lists directories of the destination. C: flist.c get_dirlist
 pub struct Lister {
     order: Order,
@@ -57,9 +67,15 @@ impl Lister {
         Self { order, euid, looks, filesystem, io_error: 0, scan: Scan::default() }
     }
 
-    /// The entries that `takes` wants, given a name and whether it is a directory, in the order of the list. A
-    /// directory that cannot be read is complained of and has none; one that is gone has none either.
-    pub fn children(&mut self, dest: Dest<'_>, path: &[u8], mut takes: impl FnMut(&[u8], bool) -> bool) -> Vec<Child> {
+    /// The entries that `judge` finds extraneous, given a name and whether it is a directory, and mount points, in the
+    /// order of the list. A directory that cannot be read is complained of and has none; one that is gone has none
+    /// either.
+    pub fn children(
+        &mut self,
+        dest: Dest<'_>,
+        path: &[u8],
+        mut judge: impl FnMut(&[u8], bool) -> Judged,
+    ) -> Vec<Child> {
         let mut children = Vec::new();
         let dir = match dest.root.open_dir(path) {
             Ok(dir) => dir,
@@ -76,7 +92,7 @@ impl Lister {
         loop {
             match scan.next(&*dir) {
                 Ok(Some(item)) if item.name.len() >= room => self.too_long(dest, path, item.name, room),
-                Ok(Some(item)) => children.extend(self.child(dest, dir.as_fd(), path, item, &mut takes)),
+                Ok(Some(item)) => children.extend(self.child(dest, dir.as_fd(), path, item, &mut judge)),
                 Ok(None) => break,
                 Err(error) => {
                     self.io_error |= io_error::GENERAL;
@@ -103,7 +119,7 @@ impl Lister {
         dir: BorrowedFd<'_>,
         path: &[u8],
         item: scan::Item<'_>,
-        takes: &mut impl FnMut(&[u8], bool) -> bool,
+        judge: &mut impl FnMut(&[u8], bool) -> Judged,
     ) -> Option<Child> {
         let devices = dest.options.one_file_system > 0;
         let mut stat = None;
@@ -118,11 +134,15 @@ impl Lister {
             self.tell_skipped(dest, path, item.name);
             return None;
         }
+        let judged = judge(item.name, is_dir);
+        if judged == Judged::Protected {
+            return None;
+        }
         if dest.log.debug(Debug::Flist) >= 2 {
             let (who, name) = (dest.log.speaker().name(), inside(path, item.name));
             dest.log.say(LogCode::Info, bytes!["[", who, "] make_file(", name, ",*,2)"]);
         }
-        if !takes(item.name, is_dir) && !mount {
+        if judged == Judged::Wanted && !mount {
             return None;
         }
         if stat.is_none() && self.looks {

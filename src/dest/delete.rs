@@ -4,10 +4,12 @@ use std::io;
 
 use super::{
     Dest,
-    children::{Child, Lister},
+    children::{Child, Judged, Lister, inside},
 };
 use crate::{
     bytes,
+    error::Error,
+    filter::{Filters, Name, Place},
     log::LogCode,
     meta::Kind,
     options::{Debug, Delete, Options},
@@ -60,6 +62,13 @@ enum Ended {
     Stopped,
 }
 
+impl Ended {
+    /// Something stays.
+    fn or_not_empty(self) -> Self {
+        if self == Self::Stopped { self } else { Self::NotEmpty }
+    }
+}
+
 /// The circumstances of one removal.
 #[derive(Clone, Copy, Default)]
 struct How {
@@ -88,11 +97,13 @@ pub struct Removals {
     pub counts: DeleteStats,
     /// How many deletions `--max-delete` prevented.
     pub skipped: u32,
+    /// Rules of a directory that do not parse: the end of the run.
+    pub failed: Option<Error>,
 }
 
 impl Removals {
     pub fn new(lister: Lister) -> Self {
-        Self { lister, counts: DeleteStats::default(), skipped: 0 }
+        Self { lister, counts: DeleteStats::default(), skipped: 0, failed: None }
     }
 }
 
@@ -105,6 +116,8 @@ fn recurses(options: &Options) -> bool {
 pub struct Remover<'a> {
     pub dest: Dest<'a>,
     pub removals: &'a mut Removals,
+    /// What is spared.
+    pub filters: &'a mut Filters,
     /// Told (path, mode) of everything that is deleted; false: no more. What only makes room for its successor is
     /// replaced, not deleted; what is inside it is deleted.
     pub on_delete: &'a mut dyn FnMut(&[u8], u32) -> bool,
@@ -156,7 +169,9 @@ impl Remover<'_> {
         }
         let is_dir = Kind::of(mode) == Kind::Directory;
         if is_dir && !how.emptied {
+            self.filters.set_dying(true);
             let ended = self.contents(path, how);
+            self.filters.set_dying(false);
             if ended != Ended::Gone {
                 return ended;
             }
@@ -259,25 +274,29 @@ impl Remover<'_> {
             let line = bytes!["delete_dir_contents(", path, ") flags=", flags];
             self.dest.log.say(LogCode::Info, line);
         }
-        let base = &self.dest.names.base;
-        self.debug_filters(|| bytes!["pushing local filters for ", base, "/", path, "/"]);
-        let children = self.removals.lister.children(self.dest, path, |_, _| true);
-        Level { path_len: path.len(), mode, children, ended: Ended::Gone }
+        let Self { dest, removals, filters, .. } = self;
+        let mut ended = Ended::Gone;
+        if let Err(error) = filters.enter(path, Place { log: dest.log, tree: Some((dest.root, path)) }) {
+            removals.failed = Some(error);
+            ended = Ended::Stopped;
+        }
+        let dir = inside(path, b"");
+        let children = removals.lister.children(*dest, path, |leaf, is_dir| {
+            if filters.excludes(Name { dir: &dir, leaf, is_dir, xattr: false }, dest.log) {
+                ended = ended.or_not_empty();
+                return Judged::Protected;
+            }
+            Judged::Extraneous
+        });
+        Level { path_len: path.len(), mode, children, ended }
     }
 
     /// All that could be removed is; says so where that was not everything.
-    fn leave(&self, path: &[u8], ended: Ended) {
+    fn leave(&mut self, path: &[u8], ended: Ended) {
         if ended == Ended::NotEmpty {
             self.say_not_empty(path);
         }
-        self.debug_filters(|| bytes!["popping local filters"]);
-    }
-
-    fn debug_filters(&self, line: impl FnOnce() -> Vec<u8>) {
-        let log = self.dest.log;
-        if log.debug(Debug::Filter) >= 2 {
-            log.say(LogCode::Info, bytes!["[", log.speaker().name(), "] ", line()]);
-        }
+        self.filters.leave(self.dest.log);
     }
 
     fn tell_pinned(&self, path: &[u8]) {
@@ -295,8 +314,7 @@ impl Level {
         match ended {
             Ended::Gone => {}
             Ended::Stopped => self.ended = Ended::Stopped,
-            _ if self.ended == Ended::Stopped => {}
-            _ => self.ended = Ended::NotEmpty,
+            _ => self.ended = self.ended.or_not_empty(),
         }
     }
 }
@@ -316,7 +334,9 @@ mod tests {
         };
         let stat = fixture.dest().root.stat(path.as_bytes()).unwrap();
         let mut removals = fixture.removals();
-        let mut remover = Remover { dest: fixture.dest(), removals: &mut removals, on_delete: &mut note };
+        let mut filters = fixture.filters();
+        let dest = fixture.dest();
+        let mut remover = Remover { dest, removals: &mut removals, filters: &mut filters, on_delete: &mut note };
         let made = remover.make_room(path.as_bytes(), &stat, Room::File, true);
         (made, deleted, removals.counts.total(), removals.skipped)
     }

@@ -129,7 +129,9 @@ mod tests {
     fn make(fixture: &Fixture, path: &str, new: Node<'_>, room: Room) -> bool {
         let mut removals = fixture.removals();
         let existing = fixture.dest().root.stat(path.as_bytes()).ok();
-        let mut remover = Remover { dest: fixture.dest(), removals: &mut removals, on_delete: &mut |_, _| true };
+        let mut filters = fixture.filters();
+        let (dest, on_delete) = (fixture.dest(), &mut |_: &[u8], _| true);
+        let mut remover = Remover { dest, removals: &mut removals, filters: &mut filters, on_delete };
         node(&mut remover, path.as_bytes(), new, existing.as_ref(), room)
     }
 

@@ -120,6 +120,7 @@ pub(crate) mod fixture {
 
     use super::{children::Lister, delete::Removals, *};
     use crate::{
+        filter::Filters,
         flist::order::Order,
         fs::Follow,
         hash::Algorithm,
@@ -178,6 +179,12 @@ pub(crate) mod fixture {
 
         pub(crate) fn dest(&self) -> Dest<'_> {
             Dest { root: &self.root, names: &self.names, rules: &self.rules, options: &self.options, log: &self.log }
+        }
+
+        pub(crate) fn filters(&self) -> Filters {
+            let mut filters = Filters::from_options(&self.options, &self.log).unwrap();
+            filters.start_at(&self.names.base);
+            filters
         }
 
         /// Nothing removed yet, by the owner of the files.

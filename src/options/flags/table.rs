@@ -269,8 +269,8 @@ pub static FLAGS: &[Flag] = &[
         })
         .help(&[("", "sender removes synchronized files (non-directory)")]),
     removal("remove-sent-files").switch(|t, _| t.options.remove_source_files = 2),
-    removal("del").switch(|t, _| t.delete_during = 1).later().help(&[("", "an alias for --delete-during")]),
-    removal("delete").switch(|t, _| t.delete = true).later()
+    removal("del").switch(|t, _| t.delete_during = 1).help(&[("", "an alias for --delete-during")]),
+    removal("delete").switch(|t, _| t.delete = true)
         .words(|f| f.say(f.we_send, match f.o.delete {
             Delete::Before => "--delete-before",
             Delete::Delay => "--delete-delay",
@@ -280,15 +280,15 @@ pub static FLAGS: &[Flag] = &[
             Delete::Auto | Delete::Never => "",
         }))
         .help(&[("", "delete extraneous files from dest directories")]),
-    removal("delete-before").switch(|t, _| t.delete_before = true).later()
+    removal("delete-before").switch(|t, _| t.delete_before = true)
         .help(&[("", "receiver deletes before xfer, not during")]),
-    removal("delete-during").switch(|t, _| t.delete_during = 1).later()
+    removal("delete-during").switch(|t, _| t.delete_during = 1)
         .help(&[("", "receiver deletes during the transfer")]),
-    removal("delete-delay").switch(|t, _| t.delete_during = 2).later()
+    removal("delete-delay").switch(|t, _| t.delete_during = 2)
         .help(&[("", "find deletions during, delete after")]),
-    removal("delete-after").switch(|t, _| t.delete_after = true).later()
+    removal("delete-after").switch(|t, _| t.delete_after = true)
         .help(&[("", "receiver deletes after transfer, not during")]),
-    removal("delete-excluded").switch(set!(delete_excluded)).later()
+    removal("delete-excluded").switch(set!(delete_excluded))
         .words(|f| f.say(f.o.delete_excluded && f.we_send, "--delete-excluded"))
         .help(&[("", "also delete excluded files from dest directories")]),
     choice("ignore-missing-args").switch(set!(ignore_missing_args))
@@ -297,12 +297,12 @@ pub static FLAGS: &[Flag] = &[
     removal("delete-missing-args").switch(set!(delete_missing_args))
         .words(|f| f.say(f.o.delete_missing_args, "--delete-missing-args"))
         .help(&[("", "delete missing source arguments from destination")]),
-    removal("ignore-errors").off(&["no-ignore-errors"]).switch(set!(ignore_errors)).later()
+    removal("ignore-errors").off(&["no-ignore-errors"]).switch(set!(ignore_errors))
         .words(|f| f.say(f.o.ignore_errors, "--ignore-errors"))
         .help(&[("", "delete even if there are I/O errors")]),
     removal("force").off(&["no-force"]).switch(set!(force)).words(|f| f.say(f.o.force && f.we_send, "--force"))
         .help(&[("", "force deletion of directories even if not empty")]),
-    removal("max-delete").number("NUM", |t, v| t.options.max_delete = v).later()
+    removal("max-delete").number("NUM", |t, v| t.options.max_delete = v)
         .words(|f| if f.we_send && let Some(max) = f.o.max_delete {
             f.words.push(bytes!["--max-delete=", if max == 0 { -1 } else { max }]);
         })

@@ -364,6 +364,7 @@ impl<'a> Generator<'a> {
     /// The phases after the walk: redo, then the empty ones of later protocols.
     fn phases(&mut self) -> Result<()> {
         let version = self.transfer.protocol.version;
+        self.end_of_visits();
         self.debug(|| bytes!["generate_files phase=1"]);
         self.until_phase(1, true)?;
         self.debug(|| bytes!["generate_files phase=2"]);

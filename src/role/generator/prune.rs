@@ -11,10 +11,11 @@ use crate::{
     bytes,
     dest::{
         Dest,
-        children::{Child, Lister, inside},
+        children::{Child, Judged, Lister, inside},
         delete::{Removals, Remover},
     },
     error::Result,
+    filter::{Name, Place},
     flist::{
         Attributes, Entry, Flags, Segment, io_error,
         order::{Finder, Order},
@@ -135,7 +136,7 @@ impl Prune {
 impl Generator<'_> {
     /// Lets something remove things at the destination: deletions are told as they happen, and end when the run does.
     pub(super) fn removing<T>(&mut self, act: impl FnOnce(&mut Remover<'_>) -> T) -> Result<T> {
-        let Self { transfer, log, writer, root, names, prune, .. } = self;
+        let Self { transfer, log, writer, root, names, prune, filters, .. } = self;
         let dest = Dest { root, names, rules: &transfer.rules, options: &transfer.options, log };
         let Prune { removals, deletions, told, .. } = prune;
         let mut going = Ok(());
@@ -146,16 +147,34 @@ impl Generator<'_> {
             going = sent.and_then(|()| check_going_on(log));
             going.is_ok()
         };
-        let done = act(&mut Remover { dest, removals, on_delete: &mut on_delete });
-        going.map(|()| done)
+        let done = act(&mut Remover { dest, removals, filters, on_delete: &mut on_delete });
+        match removals.failed.take() {
+            Some(error) => Err(error),
+            None => going.map(|()| done),
+        }
     }
 
     /// At the visit of a directory (`--delete-during`, `--delete-delay`).
     pub(super) fn prune_visited(&mut self, entry: Entry<'_>, path: &[u8], device: u64) -> Result<()> {
-        if self.prune.visits() && !self.missing && entry.flags().has(Flags::CONTENT_DIR) {
-            self.prune_in(entry, path, device)?;
+        match entry.flags().has(Flags::CONTENT_DIR) {
+            _ if !self.prune.visits() || self.missing => Ok(()),
+            true => self.prune_in(entry, path, device),
+            false => self.enter_rules(path),
         }
-        Ok(())
+    }
+
+    /// When all directories were visited.
+    pub(super) fn end_of_visits(&mut self) {
+        if self.prune.visits() {
+            self.filters.leave_all(&self.log);
+        }
+    }
+
+    /// Goes on to a directory's own filter rules. C: exclude.c change_local_filter_dir
+    fn enter_rules(&mut self, path: &[u8]) -> Result<()> {
+        let Self { filters, root, log, .. } = self;
+        let depth = if path == b"." { 0 } else { memchr::memchr_iter(b'/', path).count() + 1 };
+        filters.go_to(path, depth, Place { log, tree: Some((root, path)) })
     }
 
     /// All directories of a whole list in one go (`--delete-before`, `--delete-after`). C: generator.c do_delete_pass
@@ -164,9 +183,15 @@ impl Generator<'_> {
             return Ok(());
         }
         let Some(segment) = self.list.segment(0).cloned() else { return Ok(()) };
-        for (_, entry) in segment.entries().filter(|(_, entry)| entry.flags().has(Flags::CONTENT_DIR)) {
+        // Files have no rules of their own, but the reference tells that it looks.
+        let told = self.log.debug(Debug::Filter) >= 2;
+        for (_, entry) in segment.entries().filter(|(_, entry)| entry.is_active() && (told || entry.is_dir())) {
             check_going_on(&self.log)?;
             let path = entry.path();
+            if !entry.flags().has(Flags::CONTENT_DIR) {
+                self.enter_rules(&path)?;
+                continue;
+            }
             if self.log.debug(Debug::Del) >= 1 && entry.flags().has(Flags::TOP_DIR) {
                 self.log.say(LogCode::Info, bytes!["deleting in ", path]);
             }
@@ -175,6 +200,7 @@ impl Generator<'_> {
                 self.prune_in(entry, &path, stat.dev)?;
             }
         }
+        self.filters.leave_all(&self.log);
         if self.log.info(Info::Flist) >= 2 && !self.transfer.server() {
             self.log.progress(Progress::ListCount, b"                    \r");
         }
@@ -225,6 +251,7 @@ impl Generator<'_> {
             }
             return Ok(());
         }
+        self.enter_rules(path)?;
         if options.one_file_system > 0 && !self.prune.stays(entry.flags().has(Flags::TOP_DIR), device) {
             return Ok(());
         }
@@ -246,15 +273,27 @@ impl Generator<'_> {
     /// What a directory holds that the list does not have, and mount points, in the list's order.
     fn extraneous(&mut self, entry: Entry<'_>, path: &[u8]) -> Vec<Child> {
         let segment = entry.segment();
-        let Self { transfer, log, root, names, prune, .. } = self;
+        let Self { transfer, log, root, names, prune, filters, .. } = self;
         let dest = Dest { root, names, rules: &transfer.rules, options: &transfer.options, log };
         let Prune { removals, finder, order, .. } = prune;
         if finder.as_ref().is_none_or(|(first, _)| *first != segment.first_index) {
             *finder = Some((segment.first_index, Finder::new(segment, *order)));
         }
         let Some((_, finder)) = finder else { return Vec::new() };
-        let dir = if path == b"." { Vec::new() } else { bytes![path, "/"] };
-        removals.lister.children(dest, path, |name, is_dir| !finder.has(segment, &dir, name, is_dir))
+        let dir = inside(path, b"");
+        // What is said of a rule that decides is said of every name.
+        let told = log.debug(Debug::Filter) >= 1;
+        removals.lister.children(dest, path, |leaf, is_dir| {
+            let wanted = finder.has(segment, &dir, leaf, is_dir);
+            let asked = told || !wanted;
+            match () {
+                () if asked && filters.excludes(Name { dir: &dir, leaf, is_dir, xattr: false }, log) => {
+                    Judged::Protected
+                }
+                () if wanted => Judged::Wanted,
+                () => Judged::Extraneous,
+            }
+        })
     }
 
     /// The counts of deletions, for whoever makes the statistics.
