@@ -116,7 +116,8 @@ pub fn may_recurse_incrementally(side: Side, options: &Options) -> bool {
 /// Whether the receiving side sets the times of symlinks; a receiver itself does. C: receiver_symlink_times
 pub fn receiver_sets_symlink_times(protocol: &Protocol, side: Side, options: &Options) -> bool {
     if protocol.version < 30 {
-        false // whatever is true of it
+        // Whatever is true of it: a sender is not told, and before items travelled nobody was.
+        protocol.version == 29 && !side.sends
     } else if !side.sends || side.local {
         true
     } else if side.server {
