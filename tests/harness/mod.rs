@@ -109,6 +109,8 @@ impl Case {
         }
     }
 
+    // In arguments `{box}` is the absolute path of the run's sandbox, and `{far}` one on another file system.
+
     /// An argument that holds blanks.
     pub fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.into());
@@ -209,11 +211,30 @@ pub struct Run {
     pub tree: Tree,
     /// Where the run had one of its own.
     source: Option<Tree>,
+    /// What is on the other file system, for cases that use one.
+    pub far: Option<Tree>,
+}
+
+/// In an argument: a directory on another file system, each run's own, and compared afterwards.
+const FAR: &str = "{far}";
+
+/// A directory on another file system than `near`, if there is one here.
+fn far_dir(near: &Path) -> tempfile::TempDir {
+    let dev = |path: &Path| std::os::unix::fs::MetadataExt::dev(&fs::metadata(path).expect("a directory"));
+    let elsewhere = [process::scratch(), Path::new("/dev/shm"), Path::new("/tmp")];
+    let other = elsewhere.into_iter().find(|dir| dir.is_dir() && dev(dir) != dev(near));
+    if other.is_none() {
+        skip("a second file system", "all directories for temporary files are on one");
+    }
+    let builder_dir = other.unwrap_or_else(|| process::scratch());
+    tempfile::Builder::new().prefix("oc-rsync-").tempdir_in(builder_dir).expect("temporary directory")
 }
 
 /// A directory for one case: `src`, and one sandbox per run that sees it as `src`.
 struct Site {
     dir: tempfile::TempDir,
+    /// A directory on another file system, if the case wants one.
+    far: Option<tempfile::TempDir>,
     case: Case,
     /// Taken when the trees are ready: later times are the run's own.
     ready: SystemTime,
@@ -225,8 +246,13 @@ impl Site {
         let source = dir.path().join("src");
         fs::create_dir(&source).expect("source directory");
         (case.source)(&source);
+        let far = case.args.iter().any(|arg| arg.contains(FAR)).then(|| far_dir(dir.path()));
         let ready = SystemTime::now();
-        Self { dir, case: case.clone(), ready }
+        Self { dir, far, case: case.clone(), ready }
+    }
+
+    fn far(&self, run: &str) -> Option<PathBuf> {
+        self.far.as_ref().map(|far| far.path().join(run))
     }
 
     /// `box` is the run's name, always of the same length: path lengths must not differ between runs.
@@ -247,6 +273,8 @@ impl Site {
         }
         (self.case.before)(&destination, &self.dir.path().join("src"));
         tree::settle(&destination);
+        let far = self.far(name);
+        far.iter().for_each(|far| fs::create_dir(far).expect("far directory"));
         if self.case.atimes {
             zoo::restore_atimes(&self.dir.path().join("src"));
         }
@@ -257,12 +285,16 @@ impl Site {
         let outcome = process::run_for(command, &self.case.stdin, process::PATIENCE);
         let tree = Tree::read_with(&destination, &self.case.beside, self.ready, self.case.atimes);
         let source = self.case.own_source.then(|| Tree::read(&source, self.ready, false));
-        Run { outcome, tree, source }
+        let far = far.map(|far| Tree::read(&far, self.ready, self.case.atimes));
+        Run { outcome, tree, source, far }
     }
 
     fn argv(&self, way: Way, ends: Ends, sandbox: &Path) -> Vec<String> {
         let case = &self.case;
-        let mut argv = case.args.clone();
+        let run = sandbox.file_name().and_then(|name| name.to_str()).expect("a run's name");
+        let (sandbox_text, far) = (sandbox.display().to_string(), self.far(run).unwrap_or_default());
+        let named = |arg: &String| arg.replace("{box}", &sandbox_text).replace(FAR, &far.display().to_string());
+        let mut argv: Vec<String> = case.args.iter().map(named).collect();
         let server = [&[ends.server.path().display().to_string()], &case.server_args[..]].concat().join(" ");
         match way {
             Way::Local => {}
@@ -367,7 +399,9 @@ fn compare(site: &Site, (plain, reference): (Ends, &Run), (ends, ours): (Ends, &
     // `--debug=cmd` shows how the server is started.
     let blur = |text: &[u8], ends: Ends| {
         let server = ends.server.path();
-        let lines = blur::blur(text, &[(server.as_path(), "SERVER"), (site.dir.path(), "@")], case.ordered);
+        let far = site.far.as_ref().map(|far| (far.path(), FAR));
+        let names = [(server.as_path(), "SERVER"), (site.dir.path(), "@")].into_iter().chain(far);
+        let lines = blur::blur(text, &names.collect::<Vec<_>>(), case.ordered);
         let (mut first, rest): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| case.apart.iter().any(|word| line.starts_with(word)));
         first.extend(rest);
@@ -392,6 +426,10 @@ fn compare(site: &Site, (plain, reference): (Ends, &Run), (ends, ours): (Ends, &
     differences.extend(reference.tree.differences(&ours.tree, case.sparse));
     if let (Some(theirs), Some(mine)) = (&reference.source, &ours.source) {
         differences.extend(theirs.differences(mine, false).into_iter().map(|text| format!("  source:\n{text}")));
+    }
+    if let (Some(theirs), Some(mine)) = (&reference.far, &ours.far) {
+        let told = theirs.differences(mine, case.sparse);
+        differences.extend(told.into_iter().map(|text| format!("  on the other file system:\n{text}")));
     }
     differences
 }
