@@ -169,7 +169,7 @@ mod tests {
             Root::open(dst.as_os_str().as_encoded_bytes(), Follow::Never).unwrap()
         });
         let names = crate::meta::Names { base: dst.as_os_str().as_encoded_bytes().to_vec(), module: None };
-        let target = Target { root, names, single: None, created: false, device: 0 };
+        let target = Target { root, names, single: None, created: false, device: 0, places: Default::default() };
         let alternatives = Alternatives::open(&fixture.options, &target, fixture.dest().log);
         (fixture, alternatives)
     }

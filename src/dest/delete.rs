@@ -4,6 +4,7 @@ use std::io;
 
 use super::{
     Dest,
+    backup::{self, Kept, Prefer},
     children::{Child, Judged, Lister, inside},
 };
 use crate::{
@@ -99,11 +100,13 @@ pub struct Removals {
     pub skipped: u32,
     /// Rules of a directory that do not parse: the end of the run.
     pub failed: Option<Error>,
+    /// What goes makes room for a backup, and is not kept in turn. C: DEL_FOR_BACKUP
+    pub for_backup: bool,
 }
 
 impl Removals {
     pub fn new(lister: Lister) -> Self {
-        Self { lister, counts: DeleteStats::default(), skipped: 0, failed: None }
+        Self { lister, counts: DeleteStats::default(), skipped: 0, failed: None, for_backup: false }
     }
 }
 
@@ -138,11 +141,13 @@ impl Remover<'_> {
     /// or deletions must be allowed (`--force`, `--delete`). With `unlock`, what is ours is made writable first.
     /// A failure is said. C: delete.c delete_item with DEL_MAKE_ROOM
     pub fn make_room(&mut self, path: &[u8], stat: &Stat, room: Room, unlock: bool) -> bool {
+        let for_backup = self.removals.for_backup;
         let unlock = unlock && self.removals.lister.is_locked(self.dest, stat);
-        let how = How { room: Some(room), recurse: recurses(self.dest.options), unlock, emptied: false };
-        let ended = self.item(path, stat.mode, how);
+        let recurse = for_backup || recurses(self.dest.options);
+        let ended = self.item(path, stat.mode, How { room: Some(room), recurse, unlock, emptied: false });
         if !matches!(ended, Ended::Gone | Ended::Stopped) {
-            let line = bytes!["could not make way for new ", room.name(), ": ", path];
+            let what = if for_backup { "backup" } else { "new" };
+            let line = bytes!["could not make way for ", what, " ", room.name(), ": ", path];
             self.dest.log.say(LogCode::ErrorXfer, line);
         }
         ended == Ended::Gone
@@ -181,6 +186,7 @@ impl Remover<'_> {
             return Ended::AtLimit;
         }
         let (what, done) = match (self.dest.rules.dry_run, is_dir) {
+            (_, false) if !self.removals.for_backup && backup::applies_to_deleted(self.dest, path) => self.keep(path),
             (true, _) => ("", Ok(())),
             (_, true) => ("rmdir", self.dest.root.rmdir(path)),
             (_, false) => ("unlink", self.dest.root.unlink(path)),
@@ -198,6 +204,15 @@ impl Remover<'_> {
     fn is_at_limit(&self) -> bool {
         let limit = self.dest.options.max_delete.and_then(|limit| u32::try_from(limit).ok());
         limit.is_some_and(|limit| self.removals.counts.total() >= limit)
+    }
+
+    /// What is deleted goes to the backups.
+    fn keep(&self, path: &[u8]) -> (&'static str, io::Result<()>) {
+        match backup::keep(self.dest, path, Prefer::Rename) {
+            Some(Kept::Copied) if !self.dest.rules.dry_run => ("unlink", self.dest.root.unlink(path)),
+            Some(_) => ("make_backup", Ok(())),
+            None => ("make_backup", Err(io::Error::from_raw_os_error(libc::EIO))), // why was said
+        }
     }
 
     fn not_removed(&self, what: &str, path: &[u8], error: &io::Error) -> Ended {

@@ -3,7 +3,8 @@
 use std::{fs::File, io};
 
 use super::{
-    Dest, commit,
+    Dest,
+    commit::{self, Finished},
     copy::{self, CopyError, Stretch},
     temp::Temps,
     write::{FinishError, Layout, WriteBuffer, Writer, preallocate},
@@ -50,10 +51,10 @@ pub fn file(
         return in_place(dest, original, path, wanted, buffer);
     }
     let Some(temp) = temps.create(dest, path, wanted) else { return Ok(false) };
-    if !fill(dest, original, temp.file(), temp.path(), buffer)? {
+    if !fill(dest, original, temp.file(), &temp.shown(), buffer)? {
         return Ok(false);
     }
-    commit::put_in_place(dest, temp, path, wanted, true)
+    commit::put_in_place(dest, temp, Finished { path, wanted, times_ok: true, keeps_old: false })
 }
 
 /// `--inplace`: without a temporary name.
@@ -77,7 +78,7 @@ fn in_place(
         let _ = dest.root.unlink(path); // what went wrong was said
         return filled;
     }
-    commit::finish_in_place(dest, file, path, wanted, true)?;
+    commit::finish_in_place(dest, file, Finished { path, wanted, times_ok: true, keeps_old: false })?;
     Ok(true)
 }
 
@@ -99,7 +100,8 @@ fn fill(dest: Dest<'_>, original: &Original<'_>, to: &File, name: &[u8], buffer:
     Ok(false)
 }
 
-enum Failure {
+/// Where a copy failed.
+pub(super) enum Failure {
     Open(io::Error),
     Copy(CopyError),
     Sync(io::Error),
@@ -114,6 +116,17 @@ fn pour(
 ) -> std::result::Result<(), Failure> {
     let from = original.root.open_read(original.path, libc::O_NONBLOCK).map_err(Failure::Open)?;
     let len = stat_fd(&from).map_err(Failure::Open)?.size;
+    contents(dest, (&from, len), to, name, buffer)
+}
+
+/// Copies so many bytes of an open file. `name` is how messages call the new one.
+pub(super) fn contents(
+    dest: Dest<'_>,
+    (from, len): (&File, u64),
+    to: &File,
+    name: &[u8],
+    buffer: &mut WriteBuffer,
+) -> std::result::Result<(), Failure> {
     let allocated = if dest.options.preallocate && len > 0 {
         preallocate(to, len, false).unwrap_or_else(|error| {
             dest.log.syserr(LogCode::Warning, bytes!["do_fallocate ", dest.names.full(name)], &error);
@@ -124,7 +137,7 @@ fn pour(
     };
     let mut writer = Writer::new(to, Layout { allocated, ..Layout::default() }, buffer);
     let mut going_on = |_| signal::received().is_none();
-    copy::copy(Stretch { file: &from, start: 0, len }, &mut writer, &mut going_on).map_err(Failure::Copy)?;
+    copy::copy(Stretch { file: from, start: 0, len }, &mut writer, &mut going_on).map_err(Failure::Copy)?;
     match writer.finish() {
         Err(FinishError::Write(error)) => return Err(Failure::Copy(CopyError::Write(error))),
         Err(FinishError::Truncate(error)) => dest.failed("ftruncate ", name, "", &error),

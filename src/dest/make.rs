@@ -4,6 +4,7 @@ use std::io;
 
 use super::{
     Dest,
+    backup::{self, Kept, Prefer},
     delete::{Remover, Room},
     temp,
 };
@@ -60,24 +61,34 @@ pub fn parents(dest: Dest<'_>, path: &[u8]) -> io::Result<u32> {
 }
 
 /// Makes a node; where something stands already (`existing`), the new one is made beside it and moved over it in one
-/// step, except that a directory is removed first. A failure is said. C: generator.c atomic_create
+/// step, except that a directory is removed first. With `--backup` what stands there is kept, and with `--temp-dir` it
+/// is gone before. A failure is said. C: generator.c atomic_create
 pub fn node(remover: &mut Remover<'_>, path: &[u8], node: Node<'_>, existing: Option<&Stat>, room: Room) -> bool {
     let dest = remover.dest;
-    let beside = existing.filter(|stat| !stat.is_dir()).and_then(|_| temp::numbered(path));
-    let Some(names) = beside else {
-        if let Some(stat) = existing
-            && !remover.make_room(path, stat, room, false)
-        {
-            return false;
+    let existing_file = existing.filter(|stat| !stat.is_dir());
+    let beside = existing_file.filter(|_| dest.options.temp_dir.is_none()).and_then(|_| temp::numbered(path));
+    if existing_file.is_some() && dest.places.backups.is_some() {
+        let prefer = if beside.is_some() { Prefer::Link } else { Prefer::Rename };
+        match backup::keep(dest, path, prefer) {
+            None => return false,
+            // On another file system it could not be moved.
+            Some(Kept::Copied) if prefer == Prefer::Rename && !dest.rules.dry_run => {
+                let _ = dest.root.unlink(path); // making the new one will tell
+            }
+            Some(_) => {}
         }
-        if dest.rules.dry_run {
-            return true;
-        }
-        return create(dest, node, path).map_err(|error| complain(dest, node, path, &error)).is_ok();
-    };
+    } else if beside.is_none()
+        && let Some(stat) = existing
+        && !remover.make_room(path, stat, room, false)
+    {
+        return false;
+    }
     if dest.rules.dry_run {
         return true;
     }
+    let Some(names) = beside else {
+        return create(dest, node, path).map_err(|error| complain(dest, node, path, &error)).is_ok();
+    };
     for name in names {
         match create(dest, node, &name) {
             Ok(()) => return replace(dest, &name, path),

@@ -1,6 +1,7 @@
 //! Everything that changes the destination: files come into being under a temporary name, and go into place whole.
 
 pub mod alternatives;
+pub mod backup;
 pub mod children;
 pub mod commit;
 pub mod copy;
@@ -8,12 +9,15 @@ pub mod delete;
 pub mod duplicate;
 pub mod inplace;
 pub mod make;
+pub mod partial;
+pub mod places;
 pub mod target;
 pub mod temp;
 pub mod write;
 
 use std::{io, os::fd::AsFd};
 
+use self::places::Places;
 use crate::{
     error::{Error, ExitCode},
     flist::{Entry, Flags},
@@ -37,6 +41,8 @@ pub struct Dest<'a> {
     pub names: &'a Names,
     pub rules: &'a Rules,
     pub options: &'a Options,
+    /// Where what gives way and what is not finished goes.
+    pub places: &'a Places,
     pub log: &'a Log,
 }
 
@@ -144,6 +150,7 @@ pub(crate) mod fixture {
         pub rules: Rules,
         root: Root,
         names: Names,
+        places: Places,
         log: Log,
         ear: Arc<Ear>,
     }
@@ -166,11 +173,14 @@ pub(crate) mod fixture {
             levels.set_info(Info::Name, 1);
             let ear = Arc::new(Ear::default());
             let base = dir.path().as_os_str().as_bytes();
+            let root = Root::open(base, Follow::Never).unwrap();
+            let log = Log::new(levels, Arc::<Ear>::clone(&ear), Speaker::Receiver);
             Self {
                 rules: Rules::new(&options, Algorithm::Md5, 0o022),
-                root: Root::open(base, Follow::Never).unwrap(),
+                places: Places::open(&root, &options, &log).unwrap(),
+                root,
                 names: Names { base: base.to_vec(), module: None },
-                log: Log::new(levels, Arc::<Ear>::clone(&ear), Speaker::Receiver),
+                log,
                 ear,
                 options,
                 dir,
@@ -178,7 +188,8 @@ pub(crate) mod fixture {
         }
 
         pub(crate) fn dest(&self) -> Dest<'_> {
-            Dest { root: &self.root, names: &self.names, rules: &self.rules, options: &self.options, log: &self.log }
+            let Self { root, names, rules, options, places, log, .. } = self;
+            Dest { root, names, rules, options, places, log }
         }
 
         pub(crate) fn filters(&self) -> Filters {

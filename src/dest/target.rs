@@ -6,6 +6,7 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::DirBuilderExt},
 };
 
+use super::places::Places;
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
@@ -49,6 +50,8 @@ pub struct Target {
     pub created: bool,
     /// The directory's device, from which `-x` counts.
     pub device: u64,
+    /// Opened once the destination is known.
+    pub places: Places,
 }
 
 /// Finds out what the destination argument names, makes it where it is missing, and opens it.
@@ -162,7 +165,14 @@ impl Entry<'_> {
     fn change_into(&self, dir: &[u8], step: &str, missing: bool) -> Result<Target> {
         let names = Names { base: self.absolute(dir), module: None };
         if missing {
-            return Ok(Target { root: None, names, single: None, created: false, device: 0 });
+            return Ok(Target {
+                root: None,
+                names,
+                single: None,
+                created: false,
+                device: 0,
+                places: Places::default(),
+            });
         }
         let follow = self.below();
         let named = if self.options.insecure_links { Follow::Always } else { Follow::Trusted };
@@ -174,7 +184,7 @@ impl Entry<'_> {
                     let line = bytes!["[", self.log.speaker().name(), "] change_dir(", names.base, ")"];
                     self.log.say(LogCode::Info, line);
                 }
-                Ok(Target { root: Some(root), names, single: None, created: false, device })
+                Ok(Target { root: Some(root), names, single: None, created: false, device, places: Places::default() })
             }
             Err(error) => {
                 if is_untrusted_link(&error) {

@@ -1,13 +1,17 @@
 //! Files under a temporary name: `.name.XXXXXX` beside the final one, removed unless they are put in place.
 
 use std::{
+    borrow::Cow,
     collections::hash_map::RandomState,
     fs::File,
     hash::{BuildHasher, Hasher},
     io,
 };
 
-use super::Dest;
+use super::{
+    Dest,
+    places::{Spot, again},
+};
 use crate::{
     bytes,
     fs::Root,
@@ -33,10 +37,19 @@ const NO_TIME: (i64, u32) = (i64::MIN, 0);
 /// the last ASCII one.
 pub fn stem(path: &[u8]) -> Option<Vec<u8>> {
     let base = path::base(path);
-    let mut stem = path.get(..path.len() - base.len())?.to_vec();
-    let base = base.strip_prefix(b".").unwrap_or(base);
-    stem.push(b'.');
-    let room = PATH_MAX.checked_sub(stem.len() + SUFFIX_LEN)?.min(NAME_MAX - 1 - SUFFIX_LEN);
+    let mut start = path.get(..path.len() - base.len())?.to_vec();
+    start.push(b'.');
+    let dir_len = start.len();
+    stem_after(start, base.strip_prefix(b".").unwrap_or(base), dir_len)
+}
+
+/// The same in `--temp-dir`, where no dot is put before it; `dir_len` counts the directory and its slash.
+fn stem_elsewhere(dir_len: usize, path: &[u8]) -> Option<Vec<u8>> {
+    stem_after(Vec::new(), path::base(path), dir_len)
+}
+
+fn stem_after(mut stem: Vec<u8>, base: &[u8], before: usize) -> Option<Vec<u8>> {
+    let room = PATH_MAX.checked_sub(before + SUFFIX_LEN)?.min(NAME_MAX - 1 - SUFFIX_LEN);
     let kept = base.len().min(room.saturating_sub(1));
     let (kept, cut) = base.split_at_checked(kept)?;
     stem.extend_from_slice(kept);
@@ -80,18 +93,21 @@ impl Drop for Watch<'_> {
 /// A new file under its temporary name; dropped, it is gone.
 pub struct Temp<'a> {
     watch: Watch<'a>,
+    /// What stands before its path in messages: `--temp-dir`.
+    prefix: &'a [u8],
     file: File,
     stat: Stat,
 }
 
-impl Temp<'_> {
+impl<'a> Temp<'a> {
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// The temporary path, relative to the destination's root.
-    pub fn path(&self) -> &[u8] {
-        &self.watch.path
+    /// The temporary path as messages call it, relative to the destination's root.
+    pub fn shown(&self) -> Cow<'_, [u8]> {
+        let path = &self.watch.path;
+        if self.prefix.is_empty() { path.into() } else { bytes![self.prefix, path].into() }
     }
 
     /// Mode and owners it was born with; its times count as unknown.
@@ -99,20 +115,53 @@ impl Temp<'_> {
         &self.stat
     }
 
-    /// Closes the file and moves it to `path` in the same tree, where it stays. Errors of the one and of the other.
-    pub(super) fn place(mut self, path: &[u8]) -> Result<(), PlaceError> {
-        nix::unistd::close(self.file).map_err(|error| PlaceError::Close(error.into()))?;
-        self.watch.root.rename(&self.watch.path, self.watch.root, path).map_err(PlaceError::Rename)?;
-        self.watch.armed = false;
+    /// Closes the file and moves it to `path` in the tree `root`, where it stays. Errors of the one and of the other.
+    pub(super) fn place(self, root: &Root, path: &[u8]) -> Result<(), PlaceError<'a>> {
+        let Self { mut watch, file, .. } = self;
+        nix::unistd::close(file).map_err(|error| PlaceError::Close(error.into()))?;
+        match watch.root.rename(&watch.path, root, path) {
+            Ok(()) => {
+                watch.armed = false;
+                Ok(())
+            }
+            Err(error) => Err(PlaceError::Rename(error, Left(watch))),
+        }
+    }
+}
+
+/// Why a temporary file did not go into place.
+pub(super) enum PlaceError<'a> {
+    /// Not all data reached the disk; the file is gone.
+    Close(io::Error),
+    Rename(io::Error, Left<'a>),
+}
+
+/// A whole file that could not be moved; dropped, it is gone.
+pub(super) struct Left<'a>(Watch<'a>);
+
+impl Left<'_> {
+    pub fn open_read(&self) -> io::Result<File> {
+        self.0.root.open_read(&self.0.path, 0)
+    }
+
+    /// Moves it somewhere else, where it stays.
+    pub fn place(mut self, root: &Root, path: &[u8]) -> io::Result<()> {
+        self.0.root.rename(&self.0.path, root, path)?;
+        self.0.armed = false;
         Ok(())
     }
 }
 
-/// Why a temporary file did not go into place; it is gone.
-pub(super) enum PlaceError {
-    /// Not all data reached the disk.
-    Close(io::Error),
-    Rename(io::Error),
+/// A new file beside the place where it shall go, whatever `--temp-dir` says. C: util1.c unlink_and_reopen
+pub(super) fn beside<'a>(dest: Dest<'_>, spot: &Spot<'a>, wanted: &Wanted<'_>) -> io::Result<Temp<'a>> {
+    let stem = stem(&spot.path).ok_or_else(|| io::Error::from_raw_os_error(libc::ENAMETOOLONG))?;
+    let mut temps = Temps::default();
+    let mode = temps.first_mode(dest, wanted);
+    let mut name = Vec::new();
+    let file = temps.create_named(spot.root, &stem, mode, &mut name)?;
+    let watch = Watch { root: spot.root, path: name, armed: true };
+    let stat = Stat { mtime: NO_TIME, atime: NO_TIME, ..stat_fd(&file)? };
+    Ok(Temp { watch, prefix: b"", file, stat })
 }
 
 /// Makes temporary files, and learns from the first one in a directory what owner and mode new files get there.
@@ -143,11 +192,14 @@ impl Default for Temps {
 impl Temps {
     /// A temporary file for `path`; a failure is said. C: receiver.c open_tmpfile
     pub fn create<'a>(&mut self, dest: Dest<'a>, path: &[u8], wanted: &Wanted<'_>) -> Option<Temp<'a>> {
-        let Some(stem) = stem(path) else {
+        let temp_dir = dest.places.temp.as_ref();
+        let prefix = temp_dir.map_or(&b""[..], |dir| &dir.text);
+        let stem = if temp_dir.is_some() { stem_elsewhere(prefix.len(), path) } else { stem(path) };
+        let Some(stem) = stem else {
             dest.log.say(LogCode::ErrorXfer, bytes!["temporary filename too long: ", path]);
             return None;
         };
-        let (dir, _) = path::split(path);
+        let dir = if temp_dir.is_some() { b"" } else { path::split(path).0 };
         if self.dir != dir {
             self.dir.clear();
             self.dir.extend_from_slice(dir);
@@ -155,10 +207,19 @@ impl Temps {
         }
         let mode = self.first_mode(dest, wanted);
         let mut name = Vec::new();
-        match self.create_named(dest.root, &stem, mode, &mut name) {
-            Ok(file) => self.known(dest, file, mode, name),
+        let root = match temp_dir.map(|dir| dir.root.as_ref()) {
+            None => Ok(dest.root),
+            Some(Ok(root)) => Ok(root),
+            Some(Err(error)) => Err(again(error)),
+        };
+        let made = root.and_then(|root| Ok((root, self.create_named(root, &stem, mode, &mut name)?)));
+        match made {
+            Ok((root, file)) => self.known(dest, file, mode, Watch { root, path: name, armed: true }, prefix),
             Err(error) => {
-                dest.failed("mkstemp ", &name, " failed", &error);
+                if name.is_empty() {
+                    name = bytes![stem, ".XXXXXX"];
+                }
+                dest.failed("mkstemp ", &bytes![prefix, name], " failed", &error);
                 None
             }
         }
@@ -195,8 +256,14 @@ impl Temps {
         }
     }
 
-    fn known<'a>(&mut self, dest: Dest<'a>, file: File, mode: u32, path: Vec<u8>) -> Option<Temp<'a>> {
-        let watch = Watch { root: dest.root, path, armed: true };
+    fn known<'a>(
+        &mut self,
+        dest: Dest<'a>,
+        file: File,
+        mode: u32,
+        watch: Watch<'a>,
+        prefix: &'a [u8],
+    ) -> Option<Temp<'a>> {
         let granted = self.birth.map_or(0, |birth| birth.granted);
         let stat = match self.birth {
             Some(Birth { uid, gid, .. }) if mode & !granted == 0 => {
@@ -213,7 +280,7 @@ impl Temps {
                 }
             },
         };
-        Some(Temp { watch, file, stat: Stat { mtime: NO_TIME, atime: NO_TIME, ..stat } })
+        Some(Temp { watch, prefix, file, stat: Stat { mtime: NO_TIME, atime: NO_TIME, ..stat } })
     }
 
     /// Marsaglia's xorshift: names need to differ, not to be secret (a name that exists is never opened).
@@ -257,12 +324,12 @@ mod tests {
         let mut temps = Temps::default();
         let wanted = fixture.wanted(0o100644);
         let temp = temps.create(dest, b"name", &wanted).unwrap();
-        assert!(temp.path().starts_with(b".name.") && temp.path().len() == 12);
-        assert!(dest.root.stat(temp.path()).is_ok());
+        assert!(temp.shown().starts_with(b".name.") && temp.shown().len() == 12);
+        assert!(dest.root.stat(&temp.shown()).is_ok());
         drop(temp);
         assert_eq!(fixture.names(), [""; 0]);
         let temp = temps.create(dest, b"name", &wanted).unwrap();
-        assert!(temp.place(b"name").is_ok());
+        assert!(temp.place(dest.root, b"name").is_ok());
         assert_eq!(fixture.names(), ["name"]);
     }
 
@@ -286,7 +353,7 @@ mod tests {
         let mine = fixture.wanted(0o100644);
         let shown = |temps: &mut Temps, wanted: &Wanted<'_>| {
             let temp = temps.create(fixture.dest(), b"f", wanted).unwrap();
-            let real = fixture.dest().root.stat(temp.path()).unwrap();
+            let real = fixture.dest().root.stat(&temp.shown()).unwrap();
             assert_eq!((temp.stat().mode, temp.stat().uid, temp.stat().gid), (real.mode, real.uid, real.gid));
             real.mode & 0o7777
         };

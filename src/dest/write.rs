@@ -63,6 +63,11 @@ impl<'a> Writer<'a> {
         Self { file, layout, position: 0, buffer: gathered, buffer_start: 0, zeros: 0, scratch }
     }
 
+    /// Begins behind what the file has already (`--append`).
+    pub fn start_at(&mut self, position: u64) {
+        self.position = position;
+    }
+
     pub fn position(&self) -> u64 {
         self.position
     }

@@ -17,6 +17,7 @@ use crate::{
     filter::{Filters, Name},
     hash::{Algorithm, Sum},
     log::{Log, LogCode},
+    meta::read,
     options::{Debug, Dirs, Info, Options},
     proto::{Protocol, negotiate},
     sys::{at, clock, stat, stat::Stat},
@@ -308,7 +309,7 @@ impl Examiner {
     /// `--copy-devices`: a device goes as a file with its contents, as of now.
     fn device_as_file(&self, stat: &mut Stat, place: Place<'_>, segment: &Segment) {
         if stat.size == 0 && is_device(stat.mode) {
-            stat.size = device_size(place, &self.log, &path_of(segment, place)).unwrap_or(0);
+            stat.size = device_size(place, &self.log, &path_of(segment, place));
         }
         stat.mode = libc::S_IFREG | (stat.mode & 0o777);
         stat.mtime = (clock::now().0, stat.mtime.1);
@@ -326,16 +327,13 @@ impl Examiner {
     }
 }
 
-/// C: flist.c get_device_size
-fn device_size(place: Place<'_>, log: &Log, name: &[u8]) -> Option<u64> {
-    use io::Seek;
+/// The length of a device's contents; 0 where it cannot be opened.
+fn device_size(place: Place<'_>, log: &Log, name: &[u8]) -> u64 {
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
-    let opened = at::with_name(place.leaf, |leaf| at::open(place.at, leaf, flags, 0)).ok()?;
-    let size = std::fs::File::from(opened).seek(io::SeekFrom::End(0));
-    if let Err(error) = &size {
-        log.syserr(LogCode::Error, bytes!["failed to get device size via seek: ", name], error);
+    match at::with_name(place.leaf, |leaf| at::open(place.at, leaf, flags, 0)) {
+        Ok(opened) => read::device_size(&opened.into(), name, log),
+        Err(_) => 0,
     }
-    size.ok()
 }
 
 fn path_of(segment: &Segment, place: Place<'_>) -> Vec<u8> {

@@ -75,6 +75,25 @@ impl Root {
         Ok(Self::from_handle(open_named(self.dir.as_fd(), path, named)?, follow))
     }
 
+    /// As [`Root::open_beside`]; the directory, and what is missing above it, is made with the permissions `mode`.
+    pub fn make_beside(&self, path: &[u8], mode: u32, named: Follow, follow: Follow) -> io::Result<Self> {
+        match self.open_beside(path, named, follow) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            other => return other,
+        }
+        let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+        let (above, leaf) = split(path.get(..end).unwrap_or_default());
+        let above = match above {
+            b"" if path.starts_with(b"/") => self.open_beside(b"/", named, follow)?,
+            b"" => self.with_rule(follow),
+            above => self.make_beside(above, mode, named, follow)?,
+        };
+        match above.mkdir(leaf, mode) {
+            Err(error) if error.raw_os_error() != Some(libc::EEXIST) => Err(error),
+            _ => above.open_beside(leaf, named, follow),
+        }
+    }
+
     /// The tree below an open directory (`O_PATH` will do).
     pub fn from_handle(dir: OwnedFd, follow: Follow) -> Self {
         Self { dir: Arc::new(dir), follow, parents: RefCell::default(), epoch: Arc::default(), seen: Cell::new(0) }

@@ -1,13 +1,37 @@
 //! Comparing what stands at the destination with what is wanted: the quick check, attributes, itemized changes.
 
+use std::{
+    fs::File,
+    io::{Seek, SeekFrom},
+};
+
 use super::{Kind, MODE_BITS, Rules, Wanted};
 use crate::{
+    bytes,
     error::Result,
     fs::Root,
     hash::Sum,
+    log::{Log, LogCode},
     proto::{item::Flags, negotiate},
     sys::stat::Stat,
 };
+
+/// The length of an open device's contents, which its metadata need not tell; `name` is for messages.
+/// C: flist.c get_device_size
+pub fn device_size(mut device: &File, name: &[u8], log: &Log) -> u64 {
+    match device.seek(SeekFrom::End(0)) {
+        Ok(size) => {
+            if let Err(error) = device.rewind() {
+                log.syserr(LogCode::Error, bytes!["failed to seek device back to start: ", name], &error);
+            }
+            size
+        }
+        Err(error) => {
+            log.syserr(LogCode::Error, bytes!["failed to get device size via seek: ", name], &error);
+            0
+        }
+    }
+}
 
 impl Rules {
     fn mtime_differs(&self, wanted: &Wanted<'_>, stat: &Stat) -> bool {

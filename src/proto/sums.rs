@@ -89,6 +89,11 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// Of a basis that the sender shall not look into (`--append`).
+    pub fn only_head(head: SumHead) -> Self {
+        Self { head, ..Self::default() }
+    }
+
     /// Reads the blocks of a head. `max_alloc` is the most that may be taken in memory. C: sender.c receive_sums
     pub fn read(reader: &mut Reader, head: SumHead, max_alloc: u64) -> Result<Self> {
         let sum_len = usize::from(head.sum_len);
@@ -112,7 +117,7 @@ impl Sums {
 
     /// Bytes that the blocks took on the wire.
     pub fn wire_len(&self) -> u64 {
-        u64::from(self.head.count) * (4 + u64::from(self.head.sum_len))
+        self.weak.len() as u64 * (4 + u64::from(self.head.sum_len))
     }
 
     /// The strong sum of a block, cut to `sum_len` bytes; empty for a block that is not there.

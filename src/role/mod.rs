@@ -13,7 +13,7 @@ use crate::{
     hash::Algorithm,
     log::{Log, LogCode},
     meta::Rules,
-    options::{Info, Options},
+    options::{Append, Info, Options},
     proto::{Protocol, Side, handshake, item::Flags},
     report::{
         format::{Context, OutFormat, Subject, deletion_line},
@@ -30,6 +30,8 @@ pub struct Transfer {
     pub local: bool,
     /// Files travel whole, without looking for what the destination already has.
     pub whole_file: bool,
+    /// What is there stays, and the rest is added to it.
+    pub append: Append,
     pub rules: Rules,
     /// The receiving side sets the times of symlinks. C: receiver_symlink_times
     pub link_times: bool,
@@ -40,11 +42,17 @@ pub struct Transfer {
 impl Transfer {
     pub fn new(options: &Options, protocol: Protocol, side: Side, umask: u32) -> Self {
         let local = side.local;
+        let append = match options.append {
+            // Before protocol 30 what is there always belongs to the sum.
+            Append::Trust if protocol.version < 30 => Append::Verify,
+            append => append,
+        };
         Self {
             link_times: handshake::receiver_sets_symlink_times(&protocol, side, options),
             rules: Rules::new(options, protocol.list_sum, umask),
             format: OutFormat::of(options),
-            whole_file: options.whole_file.unwrap_or(local),
+            whole_file: append == Append::No && options.whole_file.unwrap_or(local),
+            append,
             options: options.clone(),
             protocol,
             local,

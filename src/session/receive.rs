@@ -17,6 +17,7 @@ use crate::{
     bytes,
     dest::{
         alternatives::Alternatives,
+        places::Places,
         target::{self, Listing, Place, Target},
     },
     error::{Error, ExitCode, Result},
@@ -219,13 +220,18 @@ fn enter(link: &Link<'_>, beginning: &Beginning) -> Result<Target> {
         Some(path) => target::enter(path, listing, place, &link.log),
         None => {
             let (root, names) = (Root::open(b".", Follow::Never).ok(), Names { base: cwd, module: None });
-            Ok(Target { root, names, single: None, created: false, device: 0 })
+            Ok(Target { root, names, single: None, created: false, device: 0, places: Places::default() })
         }
     }
 }
 
 /// Runs generator and receiver until both are through. C: main.c do_recv
-fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target, alternatives: Alternatives) -> Result<Stats> {
+fn transfer(
+    link: &mut Link<'_>,
+    beginning: Beginning,
+    mut target: Target,
+    alternatives: Alternatives,
+) -> Result<Stats> {
     let Beginning { mut decoder, incoming, segments, complete, stats } = beginning;
     let (news, feedback) = mpsc::channel();
     let voice = link.voice.clone().map(|voice| voice.for_receiver(news.clone()));
@@ -247,6 +253,9 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target, alternati
         None => Root::open(b".", Follow::Never), // a dry run does not look
     };
     let root = root.map_err(|error| super::ipc("dup", &error))?;
+    if let Some(root) = &target.root {
+        target.places = Places::open(root, &link.transfer.options, &link.log)?;
+    }
     let generator_log = link.log.speaking_as(Speaker::Generator);
     let wake = link.start.wake;
     let receiver = Receiver {
@@ -257,6 +266,7 @@ fn transfer(link: &mut Link<'_>, beginning: Beginning, target: Target, alternati
         decoder,
         generator: news,
         root,
+        places: target.places.try_clone().map_err(|error| super::ipc("dup", &error))?,
         names: target.names.clone(),
         alternatives: alternatives.try_clone().map_err(|error| super::ipc("dup", &error))?,
         single: target.single.clone(),

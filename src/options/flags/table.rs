@@ -128,11 +128,11 @@ pub static FLAGS: &[Flag] = &[
     choice("implied-dirs").also(&["i-d"]).off(&["no-implied-dirs", "no-i-d"]).switch(set!(implied_dirs))
         .words(|f| f.say(f.o.relative && !f.o.implied_dirs && (!f.we_send || f.protocol() >= 30), "--no-implied-dirs"))
         .help(&[("--no-implied-dirs", "don't send implied directories with --relative")]),
-    writing("backup").short(b'b').off(&["no-backup"]).switch(set!(backup)).later().letter(|f| f.o.backup.into())
+    writing("backup").short(b'b').off(&["no-backup"]).switch(set!(backup)).letter(|f| f.o.backup.into())
         .help(&[("", "make backups (see --suffix & --backup-dir)")]),
-    writing("backup-dir").text("DIR", keep!(backup_dir)).later().words(|f| f.say_split("--backup-dir", &f.o.backup_dir))
+    writing("backup-dir").text("DIR", keep!(backup_dir)).words(|f| f.say_split("--backup-dir", &f.o.backup_dir))
         .help(&[("", "make backups into hierarchy based in DIR")]),
-    writing("suffix").text("SUFFIX", |t, v| { t.suffix = v.map(<[u8]>::to_vec); Ok(()) }).later()
+    writing("suffix").text("SUFFIX", |t, v| { t.suffix = v.map(<[u8]>::to_vec); Ok(()) })
         .words(|f| { let usual: &[u8] = if f.o.backup_dir.is_some() { b"" } else { b"~" };
             if f.o.suffix.as_deref().is_some_and(|suffix| suffix != usual) { f.say_value("--suffix", &f.o.suffix) } })
         .help(&[("", "backup suffix (default ~ w/o --backup-dir)")]),
@@ -144,10 +144,10 @@ pub static FLAGS: &[Flag] = &[
             f.say(f.o.sparse && f.o.whole_file == Some(false) && f.we_send, "--no-W");
         })
         .help(&[("", "update destination files in-place")]),
-    writing("append").off(&["no-append"]).switch(|t, on| if on { t.set_append() } else { t.append = 0 }).later()
+    writing("append").off(&["no-append"]).switch(|t, on| if on { t.set_append() } else { t.append = 0 })
         .words(|f| for _ in 0..f.o.append as u8 { f.say(true, "--append") })
         .help(&[("", "append data onto shorter files")]),
-    writing("append-verify").switch(|t, _| t.append = 2).later()
+    writing("append-verify").switch(|t, _| t.append = 2)
         .help(&[("", "--append w/old data in file checksum")]),
     choice("dirs").short(b'd').off(&["no-dirs", "no-d"]).switch(|t, on| t.dirs = Some(if on { 2 } else { 0 }))
         .letter(|f| (f.o.dirs == Dirs::List
@@ -195,10 +195,10 @@ pub static FLAGS: &[Flag] = &[
     meta("group").short(b'g').off(&["no-group", "no-g"]).switch(set!(group)).letter(|f| f.o.group.into())
         .help(&[("", "preserve group")]),
     meta("devices").off(&["no-devices"]).switch(set!(devices)).help(&[("", "preserve device files (super-user only)")]),
-    meta("copy-devices").switch(set!(copy_devices)).later()
+    meta("copy-devices").switch(set!(copy_devices))
         .words(|f| f.say(f.o.copy_devices && !f.we_send, "--copy-devices"))
         .help(&[("", "copy device contents as a regular file")]),
-    meta("write-devices").off(&["no-write-devices"]).switch(set!(write_devices)).later()
+    meta("write-devices").off(&["no-write-devices"]).switch(set!(write_devices))
         .words(|f| f.say(f.o.write_devices && f.we_send, "--write-devices"))
         .help(&[("", "write to devices as files (implies --inplace)")]),
     meta("specials").off(&["no-specials"]).switch(set!(specials))
@@ -356,7 +356,7 @@ pub static FLAGS: &[Flag] = &[
             f.words.push(bytes![if f.o.modify_window < 0 { "-@" } else { "--modify-window=" }, f.o.modify_window]);
         })
         .help(&[("", "set the accuracy for mod-time comparisons")]),
-    writing("temp-dir").short(b'T').text("DIR", keep!(temp_dir)).later()
+    writing("temp-dir").short(b'T').text("DIR", keep!(temp_dir))
         .words(|f| if f.we_send { f.say_split("--temp-dir", &f.o.temp_dir) })
         .help(&[("", "create temporary files in directory DIR")]),
     writing("fuzzy").short(b'y').off(&["no-fuzzy", "no-y"]).switch(count!(fuzzy))

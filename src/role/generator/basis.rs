@@ -6,10 +6,11 @@ use super::{Generator, decide::Visit};
 use crate::{
     bytes,
     delta::blocks::{BlockLayout, SumLength},
+    dest::{backup, partial},
     error::Result,
     fs::Root,
     log::LogCode,
-    options::Debug,
+    options::{Append, Debug},
     proto::{
         item::{self, Flags, Item},
         ndx::Index,
@@ -61,18 +62,38 @@ impl Generator<'_> {
     pub(super) fn request_from(
         &mut self,
         visit: Visit<'_>,
-        origin: Origin,
+        mut origin: Origin,
         old: Option<Stat>,
         size: u64,
     ) -> Result<()> {
-        let basis = self.open_basis(visit, &origin, size);
+        let for_real = self.transfer.for_real();
+        let opens = for_real && !self.transfer.whole_file;
+        let basis = if opens { self.open_basis(visit, &origin, size) } else { Basis::None };
+        if for_real && self.loses_old(visit, &origin) && !matches!(basis, Basis::Unreadable) {
+            if backup::duplicate(self.dest(), visit.path).is_none() {
+                return Ok(()); // which was said
+            }
+            if opens {
+                origin.basis = item::Basis::Backup;
+            }
+        }
         self.request(visit, &origin, old, basis)
     }
 
+    /// Asks for a file of which the partial directory has something; `old` is what the change is told against.
+    pub(super) fn request_from_partial(&mut self, visit: Visit<'_>, old: Option<Stat>, partial: &Stat) -> Result<()> {
+        let shown = partial::spot(self.dest(), visit.path).map(|partial| partial.file.shown().to_vec());
+        let origin = Origin { basis: item::Basis::Partial, name: None, shown };
+        self.request_from(visit, origin, old, partial.size)
+    }
+
+    /// Whether the old content, of which a backup is wanted, will be overwritten. After a failed try there is one.
+    fn loses_old(&self, visit: Visit<'_>, origin: &Origin) -> bool {
+        let options = &self.transfer.options;
+        options.inplace && options.backup && origin.basis == item::Basis::Same && visit.pass == Pass::First
+    }
+
     fn open_basis(&mut self, visit: Visit<'_>, origin: &Origin, size: u64) -> Basis {
-        if !self.transfer.for_real() || self.transfer.whole_file {
-            return Basis::None;
-        }
         self.note_changing(visit);
         let opened = match self.origin_place(visit, origin) {
             Some((root, path)) => root.open_read(&path, 0),
@@ -90,6 +111,10 @@ impl Generator<'_> {
 
     /// The tree and the path in it where the basis lies.
     fn origin_place<'o>(&'o self, visit: Visit<'o>, origin: &Origin) -> Option<(&'o Root, Cow<'o, [u8]>)> {
+        if origin.basis == item::Basis::Partial {
+            let partial = partial::spot(self.dest(), visit.path)?;
+            return Some((partial.file.root, partial.file.path));
+        }
         let root = match origin.basis {
             item::Basis::AltDest(position) => self.alternatives.get(position.into())?.root()?,
             item::Basis::Fuzzy(list @ 1..) => self.alternatives.get(usize::from(list - 1))?.root()?,
@@ -151,6 +176,9 @@ impl Generator<'_> {
         }
         let head = layout.head();
         head.write(self.writer)?;
+        if self.appends(visit) {
+            return Ok(()); // the sender need only know how long it is
+        }
         let writer = &mut *self.writer;
         layout.for_each_sum(file, protocol, |block| {
             if trace >= 3 {
@@ -160,6 +188,11 @@ impl Generator<'_> {
             }
             write_block(writer, block.weak, block.strong, head.sum_len)
         })
+    }
+
+    /// What is there stays. What failed its sum is no longer appended to.
+    pub(super) fn appends(&self, visit: Visit<'_>) -> bool {
+        self.transfer.append != Append::No && visit.pass == Pass::First
     }
 
     fn item_flags(&self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags, named: bool) -> Flags {

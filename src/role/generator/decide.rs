@@ -14,11 +14,12 @@ use crate::{
         self,
         delete::Room,
         make::{self, Node},
+        partial,
     },
     error::Result,
     flist::{self, Entry},
     log::LogCode,
-    meta::{Kind, Wanted, apply::How},
+    meta::{Kind, Wanted, apply::How, read::device_size},
     options::Info,
     proto::item::Flags,
     report::list,
@@ -257,34 +258,54 @@ impl Generator<'_> {
             }
             return Ok(());
         }
+        let writes_device = self.transfer.options.write_devices && old.as_ref().is_ok_and(Stat::is_device);
         if let Ok(other) = old.as_ref()
             && !other.is_file()
+            && !writes_device
         {
             if !self.make_room(visit.path, other, Room::File)? {
                 return Ok(());
             }
             old = Err(io::Error::from_raw_os_error(libc::ENOENT));
         }
-        match self.find_file(visit, &mut old)? {
-            Tried::Settled => {
+        let (stat, alternative) = match (self.find_file(visit, &mut old)?, &mut old) {
+            (Tried::Settled, _) => {
                 self.tell_current(visit.index, visit.path);
                 return Ok(());
             }
-            Tried::Basis(position, stat) => return self.request_from_alternative(visit, position, stat),
-            Tried::Nothing => {}
-        }
-        if first && self.is_current(visit, &old)? {
+            (Tried::Basis(position, stat), _) => (Some(stat), Some(position)),
+            (Tried::Nothing, Ok(stat)) => {
+                if writes_device {
+                    self.measure_device(visit.path, stat);
+                }
+                (Some(*stat), None)
+            }
+            (Tried::Nothing, Err(_)) => (None, None),
+        };
+        let partial = self.partial(visit.path);
+        let Some(stat) = stat else { return self.visit_missing(visit, old, partial) };
+        if alternative.is_none() && first && self.is_current_file(visit, &stat)? {
+            if partial.is_some() && self.transfer.for_real() {
+                self.remove_partial(visit.path);
+            }
             self.keep(visit, &old)?;
             self.tell_current(visit.index, visit.path);
             return Ok(());
         }
-        self.ask(visit, old)
+        if self.appends(visit) && stat.size >= visit.entry.size() {
+            return Ok(()); // there is nothing to append
+        }
+        match (partial, alternative) {
+            (Some(partial), _) => self.request_from_partial(visit, Some(stat), &partial),
+            (None, Some(position)) => self.request_from_alternative(visit, position, stat),
+            (None, None) => self.request_from(visit, Origin::default(), Some(stat), stat.size),
+        }
     }
 
-    /// Asks for a file, with what there is of it or like it.
-    fn ask(&mut self, visit: Visit<'_>, old: io::Result<Stat>) -> Result<()> {
-        if let Ok(stat) = old {
-            return self.request_from(visit, Origin::default(), Some(stat), stat.size);
+    /// Nothing of use stands at the file's place, nor in the alternative directories.
+    fn visit_missing(&mut self, visit: Visit<'_>, old: io::Result<Stat>, partial: Option<Stat>) -> Result<()> {
+        if let Some(partial) = partial {
+            return self.request_from_partial(visit, None, &partial);
         }
         if let Some((origin, size)) = self.find_similar(visit)? {
             return self.request_from(visit, origin, None, size);
@@ -296,6 +317,31 @@ impl Generator<'_> {
                 Ok(())
             }
             _ => self.request(visit, &Origin::default(), None, Basis::None),
+        }
+    }
+
+    /// What the file's partial directory has of it.
+    fn partial(&self, path: &[u8]) -> Option<Stat> {
+        partial::spot(self.dest(), path)?.look()
+    }
+
+    fn remove_partial(&self, path: &[u8]) {
+        if let Some(partial) = partial::spot(self.dest(), path) {
+            partial.remove();
+        }
+    }
+
+    /// The quick check; a device that is written to is compared like a file.
+    fn is_current_file(&self, visit: Visit<'_>, old: &Stat) -> Result<bool> {
+        self.transfer.rules.quick_check(&visit.wanted, old, &self.root, visit.path)
+    }
+
+    /// A device's length is seldom part of its metadata.
+    fn measure_device(&self, path: &[u8], stat: &mut Stat) {
+        if stat.size == 0
+            && let Ok(device) = self.root.open_read(path, libc::O_NONBLOCK)
+        {
+            stat.size = device_size(&device, path, &self.log);
         }
     }
 }

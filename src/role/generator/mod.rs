@@ -22,7 +22,7 @@ use std::{
 
 use crate::{
     bytes,
-    dest::{Dest, alternatives::Alternatives, delete::Room, duplicate, target::Target},
+    dest::{Dest, alternatives::Alternatives, delete::Room, duplicate, places::Places, target::Target},
     error::{Error, ExitCode, Result},
     filter::Filters,
     flist::{Entry, FileList, Segment},
@@ -80,6 +80,7 @@ pub struct Generator<'a> {
     receiver_gone: bool,
     redo: VecDeque<i32>,
     root: Root,
+    places: Places,
     names: Names,
     alternatives: Alternatives,
     fuzzy: fuzzy::Lists,
@@ -122,8 +123,14 @@ impl<'a> Generator<'a> {
             })?,
         };
         filters.start_at(&target.names.base);
-        let dest =
-            Dest { root: &root, names: &target.names, rules: &transfer.rules, options: &transfer.options, log: &log };
+        let dest = Dest {
+            root: &root,
+            names: &target.names,
+            rules: &transfer.rules,
+            options: &transfer.options,
+            places: &target.places,
+            log: &log,
+        };
         let prune = prune::Prune::new(transfer, dest, target.device);
         Ok(Self {
             transfer,
@@ -140,6 +147,7 @@ impl<'a> Generator<'a> {
             itemizing: transfer.protocol.version >= 29 || !transfer.server() && transfer.itemize() > 0,
             dirs: dirs::Dirs::new(transfer, target.created, target.single.is_some()),
             root,
+            places: target.places,
             names: target.names,
             alternatives,
             fuzzy: fuzzy::Lists::default(),
@@ -368,18 +376,27 @@ impl<'a> Generator<'a> {
         self.debug(|| bytes!["generate_files phase=1"]);
         self.until_phase(1, true)?;
         self.debug(|| bytes!["generate_files phase=2"]);
-        let late = self.prune.is_late();
+        let (late, delayed) = (self.prune.is_late(), self.transfer.options.delay_updates);
         self.outgoing.write(self.writer, Index::Done)?;
-        // No updates are delayed: the phase for them may end at once.
-        if version >= 29 {
+        // Where no updates are delayed, the phase for them may end at once.
+        if version >= 29 && !delayed {
             self.outgoing.write(self.writer, Index::Done)?;
         }
         if version >= 31 && !late {
-            self.end_of_deletions()?;
+            self.tell_counts()?;
+            if !delayed {
+                self.outgoing.write(self.writer, Index::Done)?;
+            }
         }
         self.until_phase(2, false)?;
         if version >= 29 {
             self.debug(|| bytes!["generate_files phase=3"]);
+            if delayed {
+                self.outgoing.write(self.writer, Index::Done)?;
+                if version >= 31 && !late {
+                    self.outgoing.write(self.writer, Index::Done)?;
+                }
+            }
             self.until_phase(3, false)?;
         }
         self.prune_after()?;
@@ -421,6 +438,7 @@ impl<'a> Generator<'a> {
             names: &self.names,
             rules: &transfer.rules,
             options: &transfer.options,
+            places: &self.places,
             log: &self.log,
         }
     }

@@ -136,8 +136,8 @@ impl Prune {
 impl Generator<'_> {
     /// Lets something remove things at the destination: deletions are told as they happen, and end when the run does.
     pub(super) fn removing<T>(&mut self, act: impl FnOnce(&mut Remover<'_>) -> T) -> Result<T> {
-        let Self { transfer, log, writer, root, names, prune, filters, .. } = self;
-        let dest = Dest { root, names, rules: &transfer.rules, options: &transfer.options, log };
+        let Self { transfer, log, writer, root, names, places, prune, filters, .. } = self;
+        let dest = Dest { root, names, rules: &transfer.rules, options: &transfer.options, places, log };
         let Prune { removals, deletions, told, .. } = prune;
         let mut going = Ok(());
         let mut on_delete = |path: &[u8], mode: u32| {
@@ -273,8 +273,8 @@ impl Generator<'_> {
     /// What a directory holds that the list does not have, and mount points, in the list's order.
     fn extraneous(&mut self, entry: Entry<'_>, path: &[u8]) -> Vec<Child> {
         let segment = entry.segment();
-        let Self { transfer, log, root, names, prune, filters, .. } = self;
-        let dest = Dest { root, names, rules: &transfer.rules, options: &transfer.options, log };
+        let Self { transfer, log, root, names, places, prune, filters, .. } = self;
+        let dest = Dest { root, names, rules: &transfer.rules, options: &transfer.options, places, log };
         let Prune { removals, finder, order, .. } = prune;
         if finder.as_ref().is_none_or(|(first, _)| *first != segment.first_index) {
             *finder = Some((segment.first_index, Finder::new(segment, *order)));

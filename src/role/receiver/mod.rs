@@ -4,16 +4,17 @@
 
 mod basis;
 mod data;
+mod file;
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     mem,
     sync::{Arc, mpsc},
 };
 
 use crate::{
     bytes,
-    dest::{Dest, alternatives::Alternatives, temp::Temps, write::WriteBuffer},
+    dest::{Dest, alternatives::Alternatives, places::Places, temp::Temps, write::WriteBuffer},
     error::{Error, ExitCode, Result},
     flist::{FileList, Segment, receive::Decoder},
     fs::Root,
@@ -45,6 +46,7 @@ pub struct Receiver<'a> {
     pub decoder: Decoder,
     pub generator: mpsc::Sender<Feedback>,
     pub root: Root,
+    pub places: Places,
     pub names: Names,
     pub alternatives: Alternatives,
     /// The only file's name at the destination.
@@ -79,6 +81,8 @@ struct Work<'a> {
     tally: Tally,
     /// Failed their sum once and were asked for again.
     redoing: HashSet<i32>,
+    /// Complete, and waiting among the partial files (`--delay-updates`).
+    delayed: BTreeSet<i32>,
     /// The sender's sum of the last file.
     sum: Vec<u8>,
     /// In place, and the generator does not know yet.
@@ -99,6 +103,7 @@ impl Receiver<'_> {
                 names: &self.names,
                 rules: &transfer.rules,
                 options: &transfer.options,
+                places: &self.places,
                 log: &self.log,
             },
             alternatives: &self.alternatives,
@@ -116,6 +121,7 @@ impl Receiver<'_> {
             buffer: WriteBuffer::default(),
             tally,
             redoing: HashSet::new(),
+            delayed: BTreeSet::new(),
             sum: Vec::new(),
             finished: Vec::new(),
         };
@@ -176,10 +182,14 @@ impl Work<'_> {
                         break;
                     }
                     self.debug(|| bytes!["recv_files phase=", phase]);
+                    if phase == 2 {
+                        self.release_delayed()?;
+                    }
                     self.tell_generator(Feedback::PhaseDone)?;
                 }
             }
         }
+        self.release_delayed()?; // before protocol 29 there is no phase for it
         self.debug(|| bytes!["recv_files finished"]);
         Ok(())
     }

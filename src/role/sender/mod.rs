@@ -17,7 +17,7 @@ use crate::{
     error::{Error, ExitCode, Result},
     flist::{Entry, io_error},
     log::{Log, LogCode},
-    options::{Debug, Info, Options},
+    options::{Append, Debug, Info, Options},
     proto::{
         item::{Flags, Item},
         ndx::{Index, Indexes},
@@ -244,9 +244,14 @@ impl<'a> Sender<'a> {
     fn send(&mut self, list: &mut List, entry: Entry<'_>, request: &Request) -> Result<()> {
         let protocol = &self.transfer.protocol;
         let head = SumHead::read(self.reader, protocol.version, protocol.transfer_sum.len())?;
-        let sums = Sums::read(self.reader, head, max_alloc(&self.transfer.options))?;
+        let how = self.how(request);
+        let sums = match how.append {
+            Append::No => Sums::read(self.reader, head, max_alloc(&self.transfer.options))?,
+            // The length says all.
+            _ => Sums::only_head(head),
+        };
         self.debug_sums(&sums);
-        let Some(opened) = self.open(list, entry)? else {
+        let Some(opened) = self.open(list, entry, how.append)? else {
             if protocol.version >= 30 {
                 self.writer.message_int(Tag::NoSend, request.index);
             }
@@ -260,7 +265,7 @@ impl<'a> Sender<'a> {
         } else if !self.transfer.server() && self.log.info(Info::Name) >= 1 && self.tally.per_file() {
             self.log.say(LogCode::Client, entry.path());
         }
-        let moved = self.move_data(list, opened, entry, &sums, request.item.basis)?;
+        let moved = self.move_data(list, opened, entry, &sums, how)?;
         if !tells_before {
             let sum = moved.sum.as_deref();
             let sum = self.transfer.shown_sum(entry, sum);

@@ -2,7 +2,7 @@
 
 use std::{fs::File, io, os::fd::OwnedFd};
 
-use super::{List, Sender};
+use super::{List, Request, Sender};
 use crate::{
     bytes,
     delta::search::{Rules, Tokens},
@@ -11,6 +11,7 @@ use crate::{
     fs::window::Window,
     hash::Sum,
     log::LogCode,
+    meta::read::device_size,
     options::{Append, Debug},
     proto::{item::Basis, sums::Sums, token},
     role::{check_interrupt, tally::Tally},
@@ -30,6 +31,15 @@ pub(super) struct Opened {
     size: u64,
     /// For messages.
     full_name: Vec<u8>,
+    is_device: bool,
+}
+
+/// How a file is looked through.
+#[derive(Clone, Copy)]
+pub(super) struct Search {
+    /// The receiver writes into its basis.
+    pub in_place: bool,
+    pub append: Append,
 }
 
 /// How a file's data went out.
@@ -86,7 +96,7 @@ impl Tokens for Outgoing<'_> {
 
 impl Sender<'_> {
     /// Opens an entry's file; what stands in the way is said and counted.
-    pub(super) fn open(&mut self, list: &List, entry: Entry<'_>) -> Result<Option<Opened>> {
+    pub(super) fn open(&mut self, list: &List, entry: Entry<'_>, append: Append) -> Result<Option<Opened>> {
         let full_name = list.full_name(entry);
         let file = match self.open_file(list, entry) {
             Ok(file) => file,
@@ -105,15 +115,25 @@ impl Sender<'_> {
             self.log.syserr(LogCode::ErrorXfer, "fstat failed", &error);
             Error::silent(ExitCode::FILE_IO)
         })?;
+        let mut size = stat.size;
         if stat.is_device() {
-            let line = "attempt to copy device contents without --copy-devices";
-            return Err(Error::new(ExitCode::PROTOCOL, line));
+            if !self.transfer.options.copy_devices {
+                let line = "attempt to copy device contents without --copy-devices";
+                return Err(Error::new(ExitCode::PROTOCOL, line));
+            }
+            if size == 0 {
+                size = device_size(&file, &entry.path(), self.log);
+            }
+        }
+        if append != Append::No && size < entry.size() {
+            self.log.say(LogCode::Warning, bytes!["skipped diminished file: ", full_name]);
+            return Ok(None);
         }
         if self.log.debug(Debug::Deltasum) >= 2 {
-            let line = bytes!["send_files mapped ", list.shown(entry), " of size ", stat.size];
+            let line = bytes!["send_files mapped ", list.shown(entry), " of size ", size];
             self.log.say(LogCode::Info, line);
         }
-        Ok(Some(Opened { file, size: stat.size, full_name }))
+        Ok(Some(Opened { file, size, full_name, is_device: stat.is_device() }))
     }
 
     fn open_file(&self, list: &List, entry: Entry<'_>) -> io::Result<File> {
@@ -132,7 +152,7 @@ impl Sender<'_> {
         opened: Opened,
         entry: Entry<'_>,
         sums: &Sums,
-        basis: Basis,
+        how: Search,
     ) -> Result<Moved> {
         if self.log.debug(Debug::Deltasum) >= 2 {
             self.log.say(LogCode::Info, bytes!["calling match_sums ", list.shown(entry)]);
@@ -140,18 +160,30 @@ impl Sender<'_> {
         let size = opened.size;
         let moved = match self.hand_over(opened, sums)? {
             None => Moved::default(),
-            Some(opened) => self.search(opened, sums, basis)?,
+            Some(opened) => self.search(opened, sums, how)?,
         };
         let named = self.transfer.itemize() > 0 || self.log.info(crate::options::Info::Name) >= 1;
         self.tally.end(&entry.path(), size, named);
         Ok(moved)
     }
 
-    fn search(&mut self, opened: Opened, sums: &Sums, basis: Basis) -> Result<Moved> {
-        let Opened { file, size, full_name } = opened;
-        let protocol = &self.transfer.protocol;
-        let in_place = self.transfer.options.inplace && (protocol.version < 29 || basis == Basis::Same);
-        let rules = Rules::new(protocol, in_place, Append::No);
+    /// How a request wants its file looked through. A file that failed its sum once is no longer appended to, and there
+    /// is no second backup of it. C: in sender.c send_files
+    pub(super) fn how(&self, request: &Request) -> Search {
+        let again = self.sent.contains(&request.index);
+        let (options, protocol) = (&self.transfer.options, &self.transfer.protocol);
+        let at_place = match protocol.version {
+            ..29 => again || !options.backup,
+            _ => request.item.basis == Basis::Same,
+        };
+        let in_partial = protocol.compat.inplace_partial_dir && request.item.basis == Basis::Partial;
+        let append = if again { Append::No } else { self.transfer.append };
+        Search { in_place: in_partial || options.inplace && at_place, append }
+    }
+
+    fn search(&mut self, opened: Opened, sums: &Sums, how: Search) -> Result<Moved> {
+        let Opened { file, size, full_name, .. } = opened;
+        let rules = Rules::new(&self.transfer.protocol, how.in_place, how.append);
         let mut window = Window::new(file, size, sums.head.block_len as usize);
         let mut outgoing =
             Outgoing { writer: self.writer, tally: &mut self.tally, offset: 0, size, bytes: 0, unshown: None };
@@ -175,7 +207,7 @@ impl Sender<'_> {
         // A line told afterwards may want the sum, or how many bytes went out.
         let measured = self.transfer.format.is_some() && !self.transfer.tells_before();
         let plain = sums.head.count == 0 && self.transfer.options.bwlimit == 0 && !watched && !measured;
-        if self.giver.is_none() || !plain || size == 0 {
+        if self.giver.is_none() || !plain || size == 0 || opened.is_device {
             return Ok(Some(opened));
         }
         if size <= INLINE {
@@ -192,7 +224,14 @@ impl Sender<'_> {
                     return Err(Error::silent(ExitCode::SIGNAL));
                 }
                 // The receiver is gone: writing to it will tell.
-                Err(_) => return Ok(Some(Opened { file: File::from(source.file), size, full_name: source.name })),
+                Err(_) => {
+                    return Ok(Some(Opened {
+                        file: File::from(source.file),
+                        size,
+                        full_name: source.name,
+                        is_device: false,
+                    }));
+                }
             }
         }
         token::write_handed_over(self.writer, size)?;

@@ -1,0 +1,425 @@
+//! Keeping what gives way (`--backup`): beside its place under a name of its own, or in a directory for such.
+//!
+//! What can be linked or moved is not copied. A copy gets its name when it is whole, so that a backup is never half of
+//! one, whatever happens under way.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    io,
+};
+
+use super::{
+    Dest,
+    children::Lister,
+    copy::CopyError,
+    delete::{Removals, Remover, Room},
+    duplicate::{self, Failure},
+    places::{Spot, named},
+    temp::{self, PlaceError},
+    write::WriteBuffer,
+};
+use crate::{
+    bytes,
+    filter::Filters,
+    flist::order::Order,
+    fs::{Follow, Root},
+    log::LogCode,
+    meta::{
+        Kind, Wanted,
+        apply::{How, Target},
+        read::device_size,
+    },
+    options::{Debug, Info, Options},
+    sys::{
+        stat::{Stat, stat_fd},
+        users,
+    },
+    text::path::{split, unsafe_symlink},
+};
+
+/// How backups are named, and where they go.
+pub struct Backups {
+    suffix: Vec<u8>,
+    dir: Option<BackupDir>,
+}
+
+/// `--backup-dir`, with the directories of the destination below it.
+pub(super) struct BackupDir {
+    /// As typed, with a slash at its end.
+    text: Vec<u8>,
+    /// Made when the first backup comes.
+    root: OnceCell<Root>,
+    /// The directory below that was seen to last.
+    known: RefCell<Vec<u8>>,
+}
+
+impl BackupDir {
+    pub fn new(text: Vec<u8>, root: Option<Root>) -> Self {
+        Self { text, root: root.map_or_else(OnceCell::new, OnceCell::from), known: RefCell::default() }
+    }
+}
+
+impl Backups {
+    pub(super) fn new(suffix: Vec<u8>, dir: Option<BackupDir>) -> Self {
+        Self { suffix, dir }
+    }
+
+    pub(super) fn for_another_thread(&self) -> Self {
+        let dir = self.dir.as_ref().map(|dir| {
+            let root = dir.root.get().and_then(|root| root.try_clone().ok());
+            BackupDir::new(dir.text.clone(), root)
+        });
+        Self { suffix: self.suffix.clone(), dir }
+    }
+}
+
+/// What became of the old file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kept {
+    /// It has the backup's name now, and no other.
+    Moved,
+    /// It is at its place as well.
+    Copied,
+    /// There was nothing to keep.
+    Nothing,
+}
+
+/// Which of the cheap ways is tried first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Prefer {
+    /// The old file stays until the new one takes its name.
+    Link,
+    /// It shall be gone.
+    Rename,
+}
+
+/// Whether a deletion keeps what is at `path`: not what is a backup itself, beside its file. C: in delete.c delete_item
+pub fn applies_to_deleted(dest: Dest<'_>, path: &[u8]) -> bool {
+    dest.places.backups.as_ref().is_some_and(|backups| {
+        let name = split(path).1;
+        backups.dir.is_some() || name.len() <= backups.suffix.len() || !name.ends_with(&backups.suffix)
+    })
+}
+
+/// Keeps what stands at `path` under its backup's name; `None`: it cannot be, which was said.
+/// C: backup.c make_backup
+pub fn keep(dest: Dest<'_>, path: &[u8], prefer: Prefer) -> Option<Kept> {
+    let Ok(stat) = dest.root.stat(path) else { return Some(Kept::Nothing) };
+    let spot = spot(dest, path)?;
+    let kept = match dest.rules.dry_run {
+        _ if leaves_tree(dest, path, &stat) => Kept::Copied,
+        true if prefer == Prefer::Rename => Kept::Moved,
+        true => Kept::Copied,
+        false => put(dest, path, &stat, &spot, prefer)?,
+    };
+    if kept != Kept::Nothing {
+        tell(dest, path, &spot);
+    }
+    Some(kept)
+}
+
+/// Copies the file at `path`, which is about to be written into, to its backup's name; `None`: it cannot be, which was
+/// said. C: in generator.c recv_generator
+pub fn duplicate(dest: Dest<'_>, path: &[u8]) -> Option<()> {
+    let spot = spot(dest, path)?;
+    let stat = dest.root.stat(path).ok()?;
+    copy_file(dest, path, &spot, &stat, How::default()).ok()?;
+    tell(dest, path, &spot);
+    Some(())
+}
+
+/// Where the backup of `path` is, its directories made. C: backup.c get_backup_name
+pub fn spot<'a>(dest: Dest<'a>, path: &[u8]) -> Option<Spot<'a>> {
+    let Backups { suffix, dir } = dest.places.backups.as_ref()?;
+    let name = bytes![path, suffix];
+    let Some(dir) = dir else {
+        return Some(Spot { root: dest.root, shown: name.clone().into(), path: name.into() });
+    };
+    let root = dir.root(dest)?;
+    dir.see_to_dirs(dest, root, path)?;
+    Some(Spot { root, shown: bytes![dir.text, name].into(), path: name.into() })
+}
+
+fn tell(dest: Dest<'_>, path: &[u8], spot: &Spot<'_>) {
+    if dest.log.info(Info::Backup) >= 1 {
+        dest.log.say(LogCode::Info, bytes!["backed up ", path, " to ", spot.shown()]);
+    }
+}
+
+fn debug(dest: Dest<'_>, how: &str, path: &[u8]) {
+    if dest.log.debug(Debug::Backup) >= 1 {
+        dest.log.say(LogCode::Info, bytes!["make_backup: ", how, " ", path, " successful."]);
+    }
+}
+
+/// Whether this is a link that `--safe-links` would not have let in: it is not kept.
+fn leaves_tree(dest: Dest<'_>, path: &[u8], stat: &Stat) -> bool {
+    if !(dest.options.links && dest.options.safe_links && stat.is_symlink()) {
+        return false;
+    }
+    let target = dest.root.read_link(path).unwrap_or_default();
+    let unsafe_link = unsafe_symlink(&target, path);
+    if unsafe_link && dest.log.info(Info::Symsafe) >= 1 {
+        let line = match &target[..] {
+            b"" => bytes!["not backing up symlink with unreadable target \"", path, "\""],
+            _ => bytes!["not backing up unsafe symlink \"", path, "\" -> \"", target, "\""],
+        };
+        dest.log.say(LogCode::Info, line);
+    }
+    unsafe_link
+}
+
+/// Links, moves or copies, whichever works first. C: backup.c make_backup_inner
+fn put(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>, prefer: Prefer) -> Option<Kept> {
+    match link_or_rename(dest, path, stat, spot, prefer) {
+        Ok(kept) => return Some(kept),
+        Err(error) if is_in_the_way(&error) => {
+            if !clear(dest, spot) {
+                return None;
+            }
+            if let Ok(kept) = link_or_rename(dest, path, stat, spot, prefer) {
+                return Some(kept);
+            }
+        }
+        Err(_) => {}
+    }
+    copy(dest, path, stat, spot)
+}
+
+/// C: backup.c link_or_rename
+fn link_or_rename(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>, prefer: Prefer) -> io::Result<Kept> {
+    if prefer == Prefer::Link {
+        match dest.root.link(path, spot.root, &spot.path) {
+            Ok(()) => {
+                debug(dest, "HLINK", path);
+                return Ok(Kept::Copied);
+            }
+            Err(error) if !stat.is_file() || is_in_the_way(&error) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    dest.root.rename(path, spot.root, &spot.path)?;
+    if stat.nlink > 1 && !stat.is_dir() {
+        // A rename between two names of one file does nothing at all.
+        let _ = dest.root.unlink(path);
+    }
+    debug(dest, "RENAME", path);
+    Ok(Kept::Moved)
+}
+
+fn is_in_the_way(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EEXIST | libc::EISDIR))
+}
+
+/// Removes what has the backup's name, a directory with all in it; false, with a message, if it cannot go.
+fn clear(dest: Dest<'_>, spot: &Spot<'_>) -> bool {
+    match spot.root.stat(&spot.path) {
+        Ok(stat) => remove(dest, spot.root, &spot.path, &stat),
+        Err(_) => true,
+    }
+}
+
+fn remove(dest: Dest<'_>, root: &Root, path: &[u8], stat: &Stat) -> bool {
+    let room = match Kind::of(stat.mode) {
+        Kind::Directory => Room::Directory,
+        Kind::Symlink => Room::Symlink,
+        Kind::Device => Room::Device,
+        Kind::Special => Room::Special,
+        Kind::Regular | Kind::Unsupported => Room::File,
+    };
+    let dest = Dest { root, ..dest };
+    let lister = Lister::new(dest, Order::Tree, users::effective_uid(), stat.dev, false);
+    let removals = &mut Removals { for_backup: true, ..Removals::new(lister) };
+    // Nothing among the backups is spared.
+    let Ok(mut filters) = Filters::from_options(&Options::default(), dest.log) else { return false };
+    Remover { dest, removals, filters: &mut filters, on_delete: &mut |_, _| true }.make_room(path, stat, room, false)
+}
+
+/// A copy on another file system.
+fn copy(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>) -> Option<Kept> {
+    let options = dest.options;
+    let made = match Kind::of(stat.mode) {
+        Kind::Device if dest.rules.privileged && options.devices => make_node(dest, path, stat, spot),
+        Kind::Special if options.specials => make_node(dest, path, stat, spot),
+        Kind::Symlink if options.links => make_link(dest, path, spot),
+        Kind::Regular => {
+            let exact = How { exact_times: true, ..How::default() };
+            if let Err(error) = copy_file(dest, path, spot, stat, exact) {
+                if was_stopped(&error) {
+                    return None;
+                }
+                let what = bytes!["keep_backup failed: ", dest.names.full(path), " -> \"", spot.shown(), "\""];
+                dest.log.syserr(LogCode::Error, what, &error);
+                return None;
+            }
+            debug(dest, "COPY", path);
+            return Some(Kept::Copied);
+        }
+        _ => {
+            if dest.log.info(Info::Nonreg) >= 1 {
+                dest.log.say(LogCode::Info, bytes!["make_bak: skipping non-regular file ", path]);
+            }
+            return Some(Kept::Nothing);
+        }
+    };
+    if made && let Ok(now) = spot.root.stat(&spot.path) {
+        let how = How { exact_times: true, ..How::default() };
+        dest.setter().set(Target::At(spot.root, &spot.path), spot.shown(), &as_it_is(stat), &now, how);
+    }
+    Some(Kept::Copied)
+}
+
+fn make_node(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>) -> bool {
+    let done = spot.root.mknod(&spot.path, stat.mode, stat.rdev);
+    match &done {
+        Ok(()) => debug(dest, "DEVICE", path),
+        Err(error) => {
+            dest.log.syserr(LogCode::Error, bytes!["mknod ", dest.names.full(spot.shown()), " failed"], error);
+        }
+    }
+    done.is_ok()
+}
+
+fn make_link(dest: Dest<'_>, path: &[u8], spot: &Spot<'_>) -> bool {
+    let target = dest.root.read_link(path).unwrap_or_default();
+    let done = spot.root.symlink(&target, &spot.path);
+    match &done {
+        Ok(()) => debug(dest, "SYMLINK", path),
+        Err(error) => {
+            let what = bytes!["link ", dest.names.full(spot.shown()), " -> \"", target, "\""];
+            dest.log.syserr(LogCode::Error, what, error);
+        }
+    }
+    done.is_ok()
+}
+
+/// Attributes as they are.
+fn as_it_is(stat: &Stat) -> Wanted<'static> {
+    Wanted {
+        mode: stat.mode,
+        size: stat.size,
+        mtime: stat.mtime,
+        atime: Some(stat.atime.0),
+        uid: stat.uid,
+        gid: Some(stat.gid),
+        rdev: stat.rdev,
+        link_target: b"",
+        sum: None,
+    }
+}
+
+/// Copies a regular file with its attributes; what a device holds is copied likewise. A failure is said.
+/// C: util1.c copy_file
+fn copy_file(dest: Dest<'_>, path: &[u8], spot: &Spot<'_>, stat: &Stat, how: How) -> io::Result<()> {
+    let failed = |what: &str, shown: &[u8], error: io::Error| {
+        if !was_stopped(&error) {
+            dest.log.syserr(LogCode::ErrorXfer, bytes![what, " ", dest.names.full(shown)], &error);
+        }
+        error
+    };
+    let from = dest.root.open_read(path, libc::O_NONBLOCK).map_err(|error| failed("open", path, error))?;
+    let found = stat_fd(&from).map_err(|error| failed("fstat", path, error))?;
+    let size = if found.is_device() { device_size(&from, path, dest.log) } else { found.size };
+    let wanted = as_it_is(stat);
+    let temp = temp::beside(dest, spot, &wanted).map_err(|error| failed("open", spot.shown(), error))?;
+    duplicate::contents(dest, (&from, size), temp.file(), spot.shown(), &mut WriteBuffer::default()).map_err(
+        |failure| match failure {
+            Failure::Open(error) | Failure::Copy(CopyError::Read(error)) => failed("read", path, error),
+            Failure::Copy(CopyError::Write(error)) => failed("write", spot.shown(), error),
+            Failure::Copy(CopyError::Stopped) => io::ErrorKind::Interrupted.into(),
+            Failure::Sync(error) => failed("fsync failed on", spot.shown(), error),
+        },
+    )?;
+    dest.setter().set(Target::Open(temp.file()), spot.shown(), &wanted, temp.stat(), How { fresh: true, ..how });
+    temp.place(spot.root, &spot.path).map_err(|error| match error {
+        PlaceError::Close(error) => failed("close failed on", spot.shown(), error),
+        PlaceError::Rename(error, _) => failed("unlink", spot.shown(), error),
+    })
+}
+
+/// The user interrupted the copy: that is nothing to complain about.
+fn was_stopped(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Interrupted
+}
+
+impl BackupDir {
+    /// The directory itself, made where it is missing. If it cannot be, the reference has no word for it either.
+    fn root(&self, dest: Dest<'_>) -> Option<&Root> {
+        if let Some(root) = self.root.get() {
+            return Some(root);
+        }
+        let (named, mode) = (named(dest.options), dest.rules.default_perms());
+        let made = match dest.rules.dry_run {
+            false => dest.root.make_beside(&self.text, mode, named, Follow::Never).ok()?,
+            true => dest.root.with_rule(Follow::Never), // nothing is made or looked at below it
+        };
+        Some(self.root.get_or_init(|| made))
+    }
+
+    /// Makes sure of the directories that hold the backup of `path`. C: backup.c copy_valid_path
+    fn see_to_dirs(&self, dest: Dest<'_>, root: &Root, path: &[u8]) -> Option<()> {
+        let (dir, _) = split(path);
+        let mut known = self.known.borrow_mut();
+        if dest.rules.dry_run || dir == known.as_slice() {
+            return Some(());
+        }
+        let is_known = |end: usize| {
+            known.starts_with(dir.get(..end).unwrap_or(dir)) && { matches!(known.get(end), None | Some(b'/')) }
+        };
+        let ends = dir.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([dir.len()]);
+        let mut seen = Some(());
+        for end in ends.filter(|&end| end > 0 && !is_known(end)) {
+            seen = self.see_to(dest, root, dir.get(..end)?);
+            if seen.is_none() {
+                break;
+            }
+        }
+        known.clear();
+        if seen.is_some() {
+            known.extend_from_slice(dir);
+        }
+        seen
+    }
+
+    /// Makes sure that `dir` is a directory; a new one is like the one at the destination.
+    fn see_to(&self, dest: Dest<'_>, root: &Root, dir: &[u8]) -> Option<()> {
+        const TRIES: u32 = 10;
+        for _ in 0..TRIES {
+            match root.stat(dir) {
+                Ok(stat) if stat.is_dir() => return Some(()),
+                Ok(stat) => remove(dest, root, dir, &stat).then_some(())?,
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+                Err(error) => return self.failed(dest, "lstat", dir, &error),
+            }
+            match root.mkdir(dir, 0o777 & !dest.rules.umask) {
+                Ok(()) => {
+                    self.adopt_attributes(dest, root, dir);
+                    return Some(());
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {} // the other thread was quicker
+                Err(error) => return self.failed(dest, "mkdir", dir, &error),
+            }
+        }
+        self.failed(dest, "mkdir", dir, &io::Error::from_raw_os_error(libc::EEXIST))
+    }
+
+    fn failed(&self, dest: Dest<'_>, what: &str, dir: &[u8], error: &io::Error) -> Option<()> {
+        let line = bytes!["backup ", what, " ", self.text, dir, " failed"];
+        dest.log.syserr(LogCode::Error, line, error);
+        None
+    }
+
+    fn adopt_attributes(&self, dest: Dest<'_>, root: &Root, dir: &[u8]) {
+        let like = match dest.root.stat_follow(dir) {
+            Ok(stat) => stat,
+            Err(error) => {
+                let line = bytes!["backup stat ", dest.names.full(dir), " failed"];
+                return dest.log.syserr(LogCode::Error, line, &error);
+            }
+        };
+        if let Ok(stat) = root.stat(dir) {
+            let shown = bytes![self.text, dir];
+            dest.setter().set(Target::At(root, dir), &shown, &as_it_is(&like), &stat, How::default());
+        }
+    }
+}
