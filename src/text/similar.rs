@@ -7,43 +7,71 @@ pub const FARTHEST: u32 = 25 * UNIT;
 /// No limit, and from where on a distance means that it was not worked out.
 const UNKNOWN: u32 = 0xffff_0000;
 
-/// How far a candidate's name is from the one wanted, its suffix counting ten times more; `nearest` is the least
-/// distance found so far. C: in generator.c find_fuzzy
-pub fn distance(candidate: &[u8], wanted: &[u8], nearest: u32) -> u32 {
-    let names = changes(candidate, wanted, nearest);
-    if names >= UNKNOWN {
-        return names;
-    }
-    names.wrapping_add(changes(suffix(candidate), suffix(wanted), UNKNOWN).wrapping_mul(10))
+/// Measures how far names are from each other.
+pub struct Ruler {
+    exact: bool,
+    row: Vec<u32>,
 }
 
-/// The cheapest way from one name to the other by changing, inserting and deleting characters (Levenshtein), each
-/// such step costing a unit and a little for the characters themselves.
-///
-/// Names whose lengths alone are farther apart than `limit` are not compared. C: util1.c fuzzy_distance
-fn changes(from: &[u8], to: &[u8], limit: u32) -> u32 {
-    if units(from.len().abs_diff(to.len())) > limit {
-        return UNKNOWN + 1;
+impl Ruler {
+    /// `exact`: a distance that is too large is worked out as well, to be shown.
+    pub fn new(exact: bool) -> Self {
+        Self { exact, row: Vec::new() }
     }
-    if from.is_empty() || to.is_empty() {
-        let all = if from.is_empty() { to } else { from };
-        // Characters are signed to the reference here, and only here.
-        return all.iter().fold(units(all.len()), |sum, &byte| sum.wrapping_add_signed(i32::from(byte as i8)));
-    }
-    // Costs of reaching each prefix of `to`, row by row for ever longer prefixes of `from`.
-    let mut row: Vec<u32> = (1..=to.len()).map(units).collect();
-    for (at, &here) in from.iter().enumerate() {
-        let (mut corner, mut left) = (units(at), units(at + 1));
-        for (cell, &there) in row.iter_mut().zip(to) {
-            let above = *cell;
-            let changed = corner + if here == there { 0 } else { UNIT + u32::from(here.abs_diff(there)) };
-            // The reference looks at one neighbour only, the cheaper one, before it counts that one's character.
-            let stepped = if above < left { above + UNIT + u32::from(here) } else { left + UNIT + u32::from(there) };
-            (corner, left) = (above, stepped.min(changed));
-            *cell = left;
+
+    /// How far a candidate's name is from the one wanted, its suffix counting ten times more. Beyond `nearest`, the
+    /// least distance found so far, any larger number will do. C: in generator.c find_fuzzy
+    pub fn distance(&mut self, candidate: &[u8], wanted: &[u8], nearest: u32) -> u32 {
+        if too_long(candidate, wanted, nearest) {
+            return UNKNOWN + 1;
+        }
+        let suffixes = self.changes(suffix(candidate), suffix(wanted), UNKNOWN).wrapping_mul(10);
+        if self.exact {
+            return self.changes(candidate, wanted, UNKNOWN).wrapping_add(suffixes);
+        }
+        match nearest.checked_sub(suffixes) {
+            Some(left) => self.changes(candidate, wanted, left).saturating_add(suffixes),
+            None => UNKNOWN,
         }
     }
-    row.last().copied().unwrap_or(UNKNOWN + 1)
+
+    /// The cheapest way from one name to the other by changing, inserting and deleting characters (Levenshtein), each
+    /// such step costing a unit and a little for the characters themselves; given up where it costs more than `limit`.
+    /// C: util1.c fuzzy_distance
+    fn changes(&mut self, from: &[u8], to: &[u8], limit: u32) -> u32 {
+        if from.is_empty() || to.is_empty() {
+            let all = if from.is_empty() { to } else { from };
+            // Characters are signed to the reference here, and only here.
+            return all.iter().fold(units(all.len()), |sum, &byte| sum.wrapping_add_signed(i32::from(byte as i8)));
+        }
+        // Costs of reaching each prefix of `to`, row by row for ever longer prefixes of `from`.
+        self.row.clear();
+        self.row.extend((1..=to.len()).map(units));
+        for (at, &here) in from.iter().enumerate() {
+            let (mut corner, mut left) = (units(at), units(at + 1));
+            let mut least = left;
+            for (cell, &there) in self.row.iter_mut().zip(to) {
+                let above = *cell;
+                let changed = corner + if here == there { 0 } else { UNIT + u32::from(here.abs_diff(there)) };
+                // The reference looks at one neighbour only, the cheaper one, before it counts that one's character.
+                let stepped =
+                    if above < left { above + UNIT + u32::from(here) } else { left + UNIT + u32::from(there) };
+                (corner, left) = (above, stepped.min(changed));
+                *cell = left;
+                least = least.min(left);
+            }
+            // No way gets cheaper further on.
+            if least > limit {
+                return UNKNOWN;
+            }
+        }
+        self.row.last().copied().unwrap_or(UNKNOWN)
+    }
+}
+
+/// Whether the lengths alone are too far apart.
+fn too_long(one: &[u8], other: &[u8], limit: u32) -> bool {
+    units(one.len().abs_diff(other.len())) > limit
 }
 
 fn units(count: usize) -> u32 {
@@ -89,7 +117,7 @@ mod tests {
 
     /// As `--debug=fuzzy2` shows it.
     fn shown(candidate: &str, wanted: &str, nearest: u32) -> String {
-        let far = distance(candidate.as_bytes(), wanted.as_bytes(), nearest);
+        let far = Ruler::new(true).distance(candidate.as_bytes(), wanted.as_bytes(), nearest);
         format!("{}.{:05}", far >> 16, far & 0xffff)
     }
 
@@ -115,6 +143,34 @@ mod tests {
             assert_eq!(shown(candidate, wanted, FARTHEST), distance, "{candidate} {wanted}");
         }
         assert_eq!(shown("very-long-name-indeed-here.txt..", "notes.text", 11 * UNIT), "65535.00001");
+    }
+
+    #[test]
+    fn giving_up_early_changes_no_choice() {
+        let names = [
+            "notes.txt",
+            "notes.txt.bak",
+            "n.1",
+            "notes-2.txt",
+            "a",
+            "\u{f6}.\u{f6}",
+            "x.tar.gz",
+            "note",
+            ".rc",
+            "n\u{f6}tes",
+        ];
+        let mut quick = Ruler::new(false);
+        let mut exact = Ruler::new(true);
+        for wanted in names {
+            for candidate in names {
+                let far = exact.distance(candidate.as_bytes(), wanted.as_bytes(), FARTHEST);
+                for nearest in [0, far.saturating_sub(1), far, far.saturating_add(1), 3 * UNIT, FARTHEST] {
+                    let nearest = nearest.min(FARTHEST);
+                    let found = quick.distance(candidate.as_bytes(), wanted.as_bytes(), nearest);
+                    assert!(found == far || found > nearest && far > nearest, "{candidate} {wanted} {nearest}");
+                }
+            }
+        }
     }
 
     #[test]

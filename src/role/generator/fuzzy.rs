@@ -18,7 +18,7 @@ use crate::{
     sys::{at::with_name, stat::lstat_at},
     text::{
         path::inside,
-        similar::{FARTHEST, distance},
+        similar::{FARTHEST, Ruler},
     },
 };
 
@@ -116,9 +116,10 @@ impl Generator<'_> {
             }
             return Some((list, candidate));
         }
+        let mut ruler = Ruler::new(trace);
         let (mut nearest, mut chosen) = (FARTHEST, None);
         for (list, candidate) in self.fuzzy.candidates() {
-            let far = distance(&candidate.name, visit.entry.base(), nearest);
+            let far = ruler.distance(&candidate.name, visit.entry.base(), nearest);
             if trace {
                 let shown = format!(" = {}.{:05}", far >> 16, far & 0xffff);
                 let name = self.candidate_name(list, &candidate.name);
