@@ -146,7 +146,7 @@ fn unordered(cases: Vec<Case>) -> Vec<Case> {
 
 #[test]
 fn what_is_said() {
-    everywhere(&each("names", "-av"));
+    everywhere(&unordered(each("names", "-av")));
     everywhere(&unordered(each("names of all", "-avv")));
     everywhere(&unordered(each("names and items", "-aivv")));
     everywhere(&unordered(again("names of all, something there", "-avv")));
@@ -234,6 +234,49 @@ fn what_goes_with_what() {
     let many = (0..21).fold(row("too many", "-a"), |case, _| case.arg("--compare-dest=../one"));
     let most = (0..20).fold(row("the most there may be", "-aii"), |case, _| case.arg("--compare-dest=../one"));
     locally(&[many, most]);
+}
+
+/// In the destination a link stands for a directory.
+fn two_and_a_link(dst: &Path, src: &Path) {
+    two(dst, src);
+    fs::create_dir(dst.join("real")).unwrap();
+    symlink("real", dst.join("dir")).unwrap();
+}
+
+#[test]
+fn with_other_options() {
+    let with = |name, args| locally(&each(name, args));
+    with("progress", "-a --progress --no-whole-file");
+    with("progress of all", "-a --info=progress2");
+    with("chmod", "-aii --chmod=F600,D755");
+    with("owners given", "-aii --chown=12:34");
+    with("numbers for names", "-aii --numeric-ids");
+    with("some sizes", "-aii --max-size=3k");
+    with("a list without empty directories", "-aiim");
+    with("some left out", "-aii --exclude=dir --exclude=*me");
+    with("one file system", "-aiix");
+    with("no recursion ahead", "-aii --no-inc-recursive");
+    with("checksums chosen", "-aiic --checksum-choice=md5");
+    with("links that lead out", "-aii --safe-links");
+    with("links followed", "-aiiL");
+    locally(&unordered(each("without devices", "-aii --no-D")));
+    with("quiet", "-aq");
+    let some = |name, args, from: &[&str], to| {
+        locally(&each(name, args).into_iter().map(|case| case.from(from).to(to)).collect::<Vec<_>>());
+    };
+    some("with their paths", "-aiiR", &["src/./dir/deep/file", "src/./same"], "dst/");
+    some("with paths, no directories implied", "-aiiR --no-implied-dirs", &["src/./dir/deep/file"], "dst/");
+    some("several", "-aii", &["src/dir", "src/same", "src/link"], "dst");
+    some("a directory", "-aii", &["src"], "dst");
+    some("directories only", "-dlptgoDii", &["src/"], "dst/");
+    let linked = |name, args| each(name, args).into_iter().map(|case| case.before(two_and_a_link)).collect::<Vec<_>>();
+    everywhere(&linked("links kept", "-aiiK"));
+    locally(&linked("links not kept", "-aii"));
+    let moved = again("moved here", "-aii --remove-source-files").into_iter().map(Case::own_source);
+    everywhere(&moved.collect::<Vec<_>>());
+    everywhere(&again("only what is there", "-aii --existing"));
+    everywhere(&again("only what is not there", "-aii --ignore-existing"));
+    everywhere(&again("only what is newer", "-aiiu --no-whole-file"));
 }
 
 /// Without privilege: one file may not be read, a directory not be entered, and what belongs to others not be linked.
