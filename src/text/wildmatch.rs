@@ -1,25 +1,44 @@
 //! Shell patterns over paths: `*` and `?` stop at slashes, `**` does not, `[…]` is one character and never a slash.
 
+/// So many steps a byte of the text may cost before the match is simulated instead.
+const PATIENCE: usize = 64;
+
 /// Whether all of `text` fits `pattern`. A backslash takes the next character as it is; a malformed set fits nothing.
 /// C: lib/wildmatch.c wildmatch
+///
+/// Going back to the last star is quick for all patterns that people write. For others, which a peer may think up, the
+/// time is bounded by the product of the two lengths.
 pub fn wildmatch(pattern: &[u8], text: &[u8]) -> bool {
+    let budget = PATIENCE.saturating_mul(text.len() + 16);
+    backtrack(pattern, text, budget).unwrap_or_else(|| simulate(pattern, text))
+}
+
+/// The stars at the front of a pattern: what comes behind them, and whether they go beyond slashes.
+fn stars(pattern: &[u8]) -> Option<(&[u8], bool)> {
+    let count = pattern.iter().take_while(|&&byte| byte == b'*').count();
+    (count > 0).then(|| (&pattern[count..], count > 1))
+}
+
+/// Tries the shortest text for every star first; `None` if that takes more than `budget` steps.
+fn backtrack(pattern: &[u8], text: &[u8], budget: usize) -> Option<bool> {
     let (mut rest, mut at) = (pattern, 0);
     // Where to go on when what follows a star did not fit: (pattern after the star, text it has taken so far).
     let mut star: Option<(&[u8], usize)> = None;
     let mut deep_star: Option<(&[u8], usize)> = None;
-    loop {
-        if let Some(b'*') = rest.first() {
-            let stars = rest.iter().take_while(|&&byte| byte == b'*').count();
-            rest = &rest[stars..];
-            if stars > 1 {
+    for _ in 0..budget {
+        if let Some((after, deep)) = stars(rest) {
+            if after.is_empty() && (deep || memchr::memchr(b'/', &text[at..]).is_none()) {
+                return Some(true);
+            }
+            rest = after;
+            if deep {
                 (deep_star, star) = (Some((rest, at)), None);
             } else {
                 star = Some((rest, at));
             }
-            continue;
         }
         let fits = match (rest.is_empty(), text.get(at)) {
-            (true, None) => return true,
+            (true, None) => return Some(true),
             (false, Some(&byte)) => one(rest, byte),
             _ => None,
         };
@@ -32,8 +51,39 @@ pub fn wildmatch(pattern: &[u8], text: &[u8]) -> bool {
             (deep_star, star) = (Some((after, taken + 1)), None);
             (rest, at) = (after, taken + 1);
         } else {
-            return false;
+            return Some(false);
         }
+    }
+    None
+}
+
+/// Follows all ways through the pattern at once.
+fn simulate(pattern: &[u8], text: &[u8]) -> bool {
+    // places in the pattern that the text so far leads to
+    let mut places = vec![false; pattern.len() + 1];
+    let mut next = places.clone();
+    reach(&mut places, pattern, 0);
+    for &byte in text {
+        next.fill(false);
+        for at in (0..pattern.len()).filter(|&at| places[at]) {
+            if let Some((_, deep)) = stars(&pattern[at..]) {
+                if deep || byte != b'/' {
+                    reach(&mut next, pattern, at);
+                }
+            } else if let Some(after) = one(&pattern[at..], byte) {
+                reach(&mut next, pattern, pattern.len() - after.len());
+            }
+        }
+        std::mem::swap(&mut places, &mut next);
+    }
+    places.last() == Some(&true)
+}
+
+/// Marks a place, and what lies behind stars that may take nothing.
+fn reach(places: &mut [bool], pattern: &[u8], at: usize) {
+    places[at] = true;
+    if let Some((after, _)) = stars(&pattern[at..]) {
+        places[pattern.len() - after.len()] = true;
     }
 }
 
@@ -201,6 +251,26 @@ mod tests {
     fn backslashes() {
         check(true, &[("\\*", "*"), ("\\a\\b", "ab"), ("*\\\\", "x\\")]);
         check(false, &[("\\*", "x"), ("\\", ""), ("\\", "\\"), ("*\\", "x\\")]);
+    }
+
+    #[test]
+    fn both_ways_agree() {
+        let patterns =
+            ["a*b", "**a*b", "a**b*c/**", "*/x/**", "[a-c]*?", "**", "*", "a\\*b", "[a", "***/b", "a*/b*c**d"];
+        let texts = ["", "a", "ab", "a/b", "axb", "a*b", "x/x/b", "aab/abc/d", "a/x/c/", "ab/bc/cd/d"];
+        for (pattern, text) in
+            patterns.iter().flat_map(|pattern| texts.map(|text| (pattern.as_bytes(), text.as_bytes())))
+        {
+            assert_eq!(backtrack(pattern, text, usize::MAX), Some(simulate(pattern, text)), "{pattern:?} on {text:?}");
+        }
+    }
+
+    #[test]
+    fn hostile_patterns_take_little_time() {
+        let pattern = ["**", &"*a".repeat(5), &"a".repeat(1500), "b"].concat();
+        assert!(!wildmatch(pattern.as_bytes(), "a".repeat(4000).as_bytes()));
+        let sets = "**[a-z][a-z]*".repeat(200) + "/";
+        assert!(!wildmatch(sets.as_bytes(), "ab".repeat(2000).as_bytes()));
     }
 
     #[test]
