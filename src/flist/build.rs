@@ -383,17 +383,18 @@ impl Walker {
         let room = (MAX_PATH - 1).saturating_sub(path.len());
         scan.start();
         loop {
-            match scan.next(&*handle) {
+            let kind = match scan.next(&*handle) {
                 Ok(Some(item)) => {
                     name.clear();
                     name.extend_from_slice(item.name);
+                    item.kind
                 }
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     examiner.fail(bytes!["readdir(", named.full_name(path), ")"], &error);
                     return Ok(());
                 }
-            }
+            };
             if name.len() >= room {
                 let over = name.len() - room + 1;
                 examiner.complain(bytes![
@@ -407,7 +408,12 @@ impl Walker {
                 continue;
             }
             let place = Place { source: named, trees: &trees, at: handle.as_fd(), leaf: name, dir, base: name };
-            examiner.list(segment, place, None, flags, Level::Found)?;
+            let level = match examiner.excludes_unseen(place, segment, kind) {
+                Some(true) => continue,
+                Some(false) => Level::Passed,
+                None => Level::Found,
+            };
+            examiner.list(segment, place, None, flags, level)?;
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     bytes,
     error::Result,
     filter::{Filters, Name},
+    fs::scan::Kind,
     hash::{Algorithm, Sum},
     log::{Log, LogCode},
     meta::read,
@@ -31,6 +32,8 @@ pub(super) enum Level {
     Named,
     /// Leads to a name: what filters say does not count.
     Implied,
+    /// Found in a directory, and the rules let it pass.
+    Passed,
     /// Found in a directory.
     Found,
 }
@@ -188,7 +191,7 @@ impl Examiner {
         let stat = match self.readlink_stat(place, segment, known) {
             Ok(stat) => stat,
             Err(error) => {
-                let hidden = level == Level::Found
+                let hidden = matches!(level, Level::Found | Level::Passed)
                     && (self.is_excluded(place, segment, false) || self.is_excluded(place, segment, true));
                 if !hidden {
                     self.unreadable(place, segment, &error);
@@ -239,6 +242,20 @@ impl Examiner {
         }
         let dir = segment.dirs.get(place.dir as usize).map_or(&b""[..], |dir| segment.bytes(dir.name));
         self.filters.excludes(Name { dir, leaf: place.base, is_dir, xattr: false }, &self.log)
+    }
+
+    /// What the rules say of a file before it is looked at, by the type that its directory tells: what is left out costs
+    /// no system call. `None`: a look is needed first.
+    pub fn excludes_unseen(&self, place: Place<'_>, segment: &Segment, kind: Kind) -> Option<bool> {
+        let follows = self.copy_links || self.copy_dirlinks || self.copy_unsafe_links;
+        let is_dir = match kind {
+            _ if self.filters.is_empty() => return None,
+            Kind::Unknown => return None,
+            Kind::Symlink if follows => return None,
+            Kind::Dir if self.one_file_system > 0 || !self.dirs => return None,
+            kind => kind == Kind::Dir,
+        };
+        Some(self.is_excluded(place, segment, is_dir))
     }
 
     fn may_be_found(&self, stat: &Stat, flags: &mut Flags, segment: &Segment, place: Place<'_>) -> bool {
