@@ -415,6 +415,81 @@ fn what_older_protocols_cannot_say() {
     }
 }
 
+// What a deletion spares
+
+/// The destination was the same, and has more of everything.
+fn overgrown(destination: &Path, source: &Path) {
+    zoo::same(destination, source);
+    for dir in ["gone/foo/in", "gone/keep", "a/b/gone", "a/.gone"] {
+        fs::create_dir_all(destination.join(dir)).expect("directory");
+    }
+    for name in [
+        "extra.o",
+        "extra.c",
+        "top",
+        "gone/x.o",
+        "gone/foo/in/x",
+        "gone/keep/this",
+        "a/b/gone/foo",
+        "a/b/bar.old",
+        "a/extra.txt",
+        "a/bar.x",
+        "e/deep",
+        "e/f/extra",
+        "empty/foo",
+        "core/core",
+        "a/.gone/bar",
+    ] {
+        fs::write(destination.join(name), name).expect("file");
+    }
+    fs::write(destination.join("gone/.rules"), "P this\n- x.o\n").expect("file");
+}
+
+fn prune(options: &'static str, rules: &[&'static str]) -> Case {
+    rule(options, rules).before(overgrown).unordered()
+}
+
+#[test]
+fn what_a_deletion_spares() {
+    everywhere(&[
+        prune("-ai --delete", &["- foo", "P *.old"]),
+        prune("-ai --delete", &["H *.o", "P *.c", "R extra.c"]),
+        prune("-ai --delete-excluded", &["- *.o", "P extra.c", "-r top", "-s foo"]),
+        prune("-ai --delete --delete-excluded", &["- *.o", "-C", ": .rules"]),
+        prune("-ai --delete", &["-p foo", "- *.c"]),
+        prune("-ai --delete", &["-! */", "+ gone/"]),
+        prune("-ai --delete", &[": .rules"]),
+        prune("-ai --delete-after --force", &[": .rules", "P this"]),
+        prune("-aiC --delete", &[]),
+        prune("-aiFF --delete-before", &["P extra*"]),
+        prune("-ai --delete-excluded --prune-empty-dirs", &["- x*", "- foo"]),
+    ]);
+    locally(&[
+        prune("-ai --delete", &[":n .rules", "- foo"]),
+        prune("-ai --delete-excluded", &[":- .cvsignore", ":- .none"]),
+        prune("-aiC --delete-excluded", &[]),
+        prune("-ai --delete --no-inc-recursive --debug=filter2", &[": .rules", "P this"]),
+        prune("-ai --delete-during --debug=filter2", &[": .rules", "P this"]),
+        prune("-ai --delete-after --debug=filter3", &["-p foo", ": .in"]).with_file("list", b"P this"),
+        prune("-avv --delete", &["- foo", "P extra*", "R *"]),
+    ]);
+}
+
+#[test]
+fn deletions_with_older_protocols() {
+    for version in ["30", "29", "28", "27"] {
+        let at = |options, rules: &[&'static str]| prune(options, rules).arg(&format!("--protocol={version}"));
+        everywhere(&[
+            at("-ai --delete-before", &["- foo", "+ gone/", "- *.old"]),
+            at("-ai --delete-excluded", &["- foo", "+ gone/", "- *.old"]),
+        ]);
+    }
+    everywhere(&[
+        prune("-ai --delete --protocol=29", &["- foo", "P *.old", ": .rules", "H x.c"]),
+        prune("-ai --delete-excluded --protocol=29", &["- foo", "P *.old", "-C", "H x.c"]),
+    ]);
+}
+
 // Empty directories
 
 #[test]
