@@ -279,6 +279,17 @@ fn with_other_options() {
     everywhere(&again("only what is newer", "-aiiu --no-whole-file"));
 }
 
+#[test]
+fn with_what_stays_of_old_files() {
+    let with = |name, args| again(name, args);
+    everywhere(&unordered(with("backups", "-aiivb --no-whole-file")));
+    locally(&unordered(with("backups elsewhere", "-aiiv --no-whole-file --backup --backup-dir=../kept")));
+    locally(&unordered(with("backups, in place", "-aiivb --no-whole-file --inplace")));
+    locally(&with("written elsewhere", "-aii --no-whole-file --temp-dir={box}/other"));
+    everywhere(&unordered(with("appended", "-aii --append")));
+    locally(&unordered(with("appended and verified", "-aii --append-verify")));
+}
+
 /// Without privilege: one file may not be read, a directory not be entered, and what belongs to others not be linked.
 fn two_closed(dst: &Path, src: &Path) {
     two(dst, src);
