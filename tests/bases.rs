@@ -420,6 +420,22 @@ fn similar(name: &'static str, args: &str) -> Case {
     Case::new(name, args).tree(versions).before(older).beside(&["other"])
 }
 
+/// What is deleted early is no basis any more.
+#[test]
+fn similar_names_and_deletion() {
+    let lines = |name, args| similar(name, args).unordered();
+    everywhere(&[
+        lines("deleted meanwhile", "-aii --no-whole-file -y --delete-during --debug=fuzzy"),
+        lines("deleted late", "-aii --no-whole-file -y --delete-delay --debug=fuzzy"),
+    ]);
+    locally(&[
+        lines("deleted first", "-aii --no-whole-file -y --delete-before --debug=fuzzy"),
+        lines("deleted afterwards", "-aii --no-whole-file -y --delete-after --debug=fuzzy"),
+        lines("excluded files too", "-aii --no-whole-file -y --exclude=notes* --exclude=*.1.zip --debug=fuzzy2"),
+    ]);
+    locally(&unordered(again("linked and deleted", "-aii --delete")));
+}
+
 #[test]
 fn similar_names() {
     in_each_place(&[
