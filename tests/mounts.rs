@@ -72,6 +72,11 @@ impl Site {
 
     /// Both programs do the same; the text of what differs.
     fn differences(&self, mounts: &str, argv: &[String]) -> Vec<String> {
+        self.differences_in(mounts, argv, true)
+    }
+
+    /// As `differences`, where the order of lines counts only if they are `ordered`.
+    fn differences_in(&self, mounts: &str, argv: &[String], ordered: bool) -> Vec<String> {
         let mut runs = [Program::Reference, Program::Ours].into_iter().map(|program| {
             let destination = self.path("dst");
             let _ = fs::remove_dir_all(&destination); // the run before
@@ -82,7 +87,7 @@ impl Site {
             let outcome = self.run(mounts, program, &[&[server], argv].concat());
             let names = [(program.path(), "SERVER"), (self.dir.path().to_path_buf(), "@")];
             let names = names.each_ref().map(|(path, name)| (path.as_path(), *name));
-            let said = [&outcome.stdout, &outcome.stderr].map(|text| blur::blur(text, &names, true));
+            let said = [&outcome.stdout, &outcome.stderr].map(|text| blur::blur(text, &names, ordered));
             (outcome.status, said, Tree::read(&destination, ready, false))
         });
         let (Some(reference), Some(ours)) = (runs.next(), runs.next()) else { return Vec::new() };
@@ -130,6 +135,41 @@ fn one_file_system() {
     site.run(mounts, Program::Ours, &words("-ax src/ dst/edge"));
     let there = |path: &str| site.path("dst").join(path).exists();
     assert!(there("whole/a-mount/top") && there("edge/a-mount") && !there("edge/a-mount/top"));
+}
+
+/// What is mounted at the destination is neither deleted nor entered, with `-x`.
+#[test]
+fn deletions_at_the_edge_of_a_file_system() {
+    if !possible("deletions at the edge of a file system") {
+        return;
+    }
+    let site = Site::new();
+    let mounts = "mkdir -p dst/z dst/a-mount dst/b-plain/extra dst/gone/deep/pinned dst/gone/other; \
+                  for dir in dst/a-mount dst/z dst/b-plain/extra dst/gone/deep/pinned; do \
+                  mount -t tmpfs -o mode=700 tmpfs $dir; echo on >$dir/extra; mkdir $dir/dir; done; \
+                  echo 1 >dst/gone/1; echo 1 >dst/b-plain/1; mount -t tmpfs -o mode=700 tmpfs src/z; echo on >src/z/top; \
+                  touch -d @1500000000 src/z/top src/z";
+    let shell = stand_in().display();
+    let mut told = Vec::new();
+    for options in
+        ["-aix --del", "-aixx --del", "-aix --delete-before", "-aivvx --delete-delay --debug=del2", "-aix --force"]
+    {
+        for paths in [
+            "src/ dst/".to_owned(),
+            "src/b-plain src/z dst/".to_owned(),
+            format!("-e {shell} src/ far:dst/"),
+            format!("-e {shell} --protocol=29 far:src/ dst/"),
+        ] {
+            told.extend(site.differences_in(mounts, &words(&format!("{options} {paths}")), false));
+        }
+    }
+    assert!(told.is_empty(), "{}", told.join("\n"));
+    let told = site.run(mounts, Program::Ours, &words("-avvx --del src/ dst/"));
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(
+        told.contains("cannot delete mount point: b-plain/extra\n") && told.contains("deleting gone/1\n"),
+        "{told}"
+    );
 }
 
 #[test]

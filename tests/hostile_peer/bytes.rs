@@ -22,9 +22,16 @@ pub struct Odd {
     pub size: i64,
     pub nsec: Option<i32>,
     pub target_len: Option<i32>,
+    /// More of the flags in front.
+    pub flags: i32,
 }
 
-pub const PLAIN: Odd = Odd { common: None, name_len: None, size: 5, nsec: None, target_len: None };
+pub const PLAIN: Odd = Odd { common: None, name_len: None, size: 5, nsec: None, target_len: None, flags: 0 };
+
+/// A directory that was named. C: XMIT_TOP_DIR
+pub const TOP: i32 = 1;
+/// A directory whose contents are not listed. C: XMIT_NO_CONTENT_DIR
+pub const NO_CONTENT: i32 = 1 << 8;
 
 /// Bytes in the making, in the forms of protocol 30 and later unless said otherwise.
 #[derive(Clone, Default)]
@@ -117,7 +124,7 @@ impl Bytes {
 
     fn entry_to(mut self, name: &str, mode: u32, target: &str, odd: Odd) -> Self {
         let long = name.len() > 255 || odd.name_len.is_some();
-        let mut flags = 1 << 2; // no flag at all would be the end of the list
+        let mut flags = 1 << 2 | odd.flags; // no flag at all would be the end of the list
         flags |= if odd.common.is_some() { 1 << 5 } else { 0 };
         flags |= if long { 1 << 6 } else { 0 };
         flags |= if odd.nsec.is_some() { 1 << 13 } else { 0 };

@@ -5,6 +5,7 @@
 mod harness;
 
 mod bytes;
+mod deletions;
 mod play;
 mod receiver;
 mod second_try;

@@ -182,6 +182,9 @@ pub fn furnish(site: &Path) {
     file("dst/a", &"what was here before\n".repeat(100));
     dir("dst/olddir");
     symlink("../outside", site.join("dst/away")).expect("link");
+    dir("dst/deep/er");
+    file("dst/deep/sibling", "not spoken of\n");
+    file("dst/deep/er/extra", "not listed\n");
     dir("outside");
     file("outside/kept", "kept\n");
     for path in ["src/a", "src/b", "src/sub/c", "dst/a", "dst/olddir", "dst", "outside/kept"] {
