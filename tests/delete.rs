@@ -191,6 +191,26 @@ fn what_is_spared() {
     ]);
 }
 
+/// With what else removes, keeps or delays.
+#[test]
+fn with_other_options() {
+    in_each_place(&[
+        row("backups of what is deleted", "-ai --del -b"),
+        row("backups of what is deleted, named otherwise", "-ai --delete-after -b --suffix=.old"),
+        row("backups elsewhere", "-ai --del -b --backup-dir=kept"),
+        row("backups elsewhere, before", "-ai --delete-before --backup-dir=kept --exclude=/kept"),
+        row("backups of what is in the way", "-ai --force -b"),
+        row("a similar file", "-aiy --delete-after --no-whole-file"),
+        row("a similar file, delayed", "-aiy --delete-delay --no-whole-file"),
+        row("in place", "-ai --del --inplace"),
+        row("only newer ones", "-aiu --del"),
+        row("by size", "-ai --del --max-size=1"),
+        moving("moved, in place", "-ai --remove-source-files --inplace").before(half),
+        moving("moved, with backups", "-ai --remove-source-files -b").before(half),
+        moving("moved, filtered", "-ai --remove-source-files --exclude=c --exclude=/z").before(half),
+    ]);
+}
+
 /// Without privilege: what may not be written, and what is ours but write-protected.
 fn locked(destination: &Path, source: &Path) {
     more(destination, source);
