@@ -3,7 +3,19 @@
 
 mod harness;
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, symlink},
+    path::Path,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use harness::{
     Case, Ends, Way, check_all,
@@ -226,6 +238,132 @@ fn temporary_directories() {
     ]);
 }
 
+// Partial files and delayed updates
+
+/// Some of the new files have a part waiting.
+fn parts(top: &Path, source: &Path) {
+    old(top, source);
+    let part = |dir: &str, name: &str, len: usize| {
+        let content = fs::read(source.join(dir).join(name)).unwrap();
+        fs::create_dir_all(top.join(dir).join(".part")).unwrap();
+        zoo::file(&top.join(dir).join(".part").join(name), &content[..len]);
+    };
+    part("", "big", 123_456);
+    part("", "new", 3);
+    part("sub", "text", 10);
+    part("sub", "same", 2);
+    zoo::file(&top.join("sub/deep/.part"), b"no directory");
+    // Only a regular file counts.
+    symlink("../big", top.join(".part/zeros")).unwrap();
+    zoo::settle_dirs(top);
+}
+
+#[test]
+fn partial_files() {
+    let with_parts = |name, args| row(name, args).before(parts);
+    in_each_place(&[
+        with_parts("partial directory", "-ai --partial-dir=.part --stats"),
+        with_parts("partial directory, deltas", "-ai --partial-dir=.part --no-whole-file --stats"),
+        row("absolute partial directory", "-ai --partial-dir={box}/part --no-whole-file")
+            .before(|top, source| {
+                old(top, source);
+                let part = top.with_file_name("part");
+                fs::create_dir(&part).unwrap();
+                for (name, len) in [("big", 111_111), ("longer", 20_000)] {
+                    let content = fs::read(source.join(if name == "big" { name } else { "sub/deep/longer" })).unwrap();
+                    zoo::file(&part.join(name), &content[..len]);
+                }
+            })
+            .beside(&["part"]),
+    ]);
+    everywhere(&[
+        with_parts("partial directory, told", "-avv --partial-dir=.part").unordered(),
+        with_parts("partial directory, traced", "-a --partial-dir=.part --no-W --debug=deltasum2,recv").unordered(),
+        with_parts("partial directory in a dry run", "-ain --partial-dir=.part"),
+        with_parts("partial directory with a backup", "-aib --partial-dir=.part --no-whole-file"),
+        with_parts("partial directory and backup directory", "-ai --partial-dir=.part --backup-dir=bak"),
+        with_parts("partial directory and deletion", "-ai --partial-dir=.part --delete").unordered(),
+        row("partial directory and temporary directory", "-ai --partial-dir=.part --temp-dir={far}"),
+        with_parts("partial directory, sparse", "-ai --partial-dir=.part -S --no-whole-file"),
+        with_parts("partial directory with checksums", "-aic --partial-dir=.part --no-whole-file"),
+        with_parts("partial directory without permissions", "-rti --partial-dir=.part --no-whole-file").unordered(),
+        with_parts("partial directory of two", "-ai --partial-dir=.part/deep"),
+        row("partial directory in the source", "-ai --partial-dir=.part").tree(|top| {
+            few(top);
+            fs::create_dir(top.join("sub/.part")).unwrap();
+            zoo::file(&top.join("sub/.part/text"), b"not ours");
+            zoo::settle_dirs(top);
+        }),
+    ]);
+}
+
+#[test]
+fn delayed_updates() {
+    in_each_place(&[
+        row("delayed", "-ai --delay-updates --stats"),
+        row("delayed, deltas", "-ai --delay-updates --no-whole-file"),
+        row("delayed, with a backup", "-aibv --delay-updates --info=backup").unordered(),
+        row("delayed, in a directory of another name", "-ai --delay-updates --partial-dir=.part"),
+    ]);
+    everywhere(&[
+        row("delayed, told", "-avv --delay-updates --debug=recv").unordered(),
+        row("delayed in a dry run", "-ain --delay-updates"),
+        row("delayed, backup directory", "-ai --delay-updates --backup-dir=bak"),
+        row("delayed, with parts", "-ai --delay-updates --partial-dir=.part --no-whole-file").before(parts),
+        row("delayed, temporary directory", "-ai --delay-updates --temp-dir={far}"),
+        row("delayed, deletion", "-ai --delay-updates --delete").before(extraneous).unordered(),
+        row("delayed, deletion after", "-ai --delay-updates --delete-after").before(extraneous).unordered(),
+        row("delayed, deletion delayed", "-ai --delay-updates --delete-delay").before(extraneous).unordered(),
+        row("delayed, absolute directory", "-ai --delay-updates --partial-dir={box}/part")
+            .before(|top, source| {
+                old(top, source);
+                fs::create_dir(top.with_file_name("part")).unwrap();
+            })
+            .beside(&["part"]),
+        row("delayed, directory that cannot be", "-ai --delay-updates --partial-dir={box}/no/part").unordered(),
+        row("delayed, synced and sparse", "-ai --delay-updates --fsync -S"),
+        row("one file delayed", "-ai --delay-updates").from(&["src/big"]).to("dst/other"),
+        row("delayed over what an interrupted run left", "-ai --delay-updates --no-whole-file").before(
+            |top, source| {
+                old(top, source);
+                for (dir, name) in [("", "big"), ("sub", "text")] {
+                    fs::create_dir(top.join(dir).join(".~tmp~")).unwrap();
+                    fs::copy(source.join(dir).join(name), top.join(dir).join(".~tmp~").join(name)).unwrap();
+                    zoo::set_time(&top.join(dir).join(".~tmp~").join(name), 1_250_000_000, 0);
+                }
+                zoo::settle_dirs(top);
+            },
+        ),
+    ]);
+}
+
+/// `old`, and more that the source does not have.
+fn extraneous(top: &Path, source: &Path) {
+    old(top, source);
+    fs::create_dir_all(top.join("gone/deep")).unwrap();
+    zoo::file(&top.join("gone/deep/file"), b"file");
+    zoo::file(&top.join("gone/one~"), b"a backup");
+    zoo::file(&top.join("sub/extra"), b"extra");
+    symlink("nowhere", top.join("sub/extra-link")).unwrap();
+    zoo::settle_dirs(top);
+}
+
+#[test]
+fn backups_of_what_is_deleted() {
+    let gone = |name, args| row(name, args).before(extraneous);
+    everywhere(&[
+        gone("deletion with a backup", "-aib --delete --info=backup").unordered(),
+        gone("deletion with a suffix", "-aib --suffix=.old --delete").unordered(),
+        gone("deletion with a backup directory", "-ai --backup-dir=../bak --delete --info=backup")
+            .beside(&["bak"])
+            .unordered(),
+        gone("deletion with a backup elsewhere", "-ai --backup-dir={far}/bak --delete --info=backup").unordered(),
+        gone("deletion with a backup, dry", "-ainb --delete --info=backup").unordered(),
+        gone("excluded deleted with a backup", "-aib --delete-excluded --exclude=new").unordered(),
+        Case::new("the zoo makes room with backups", "-ab --force -i").before(zoo::stale).unordered(),
+    ]);
+}
+
 // Devices
 
 #[test]
@@ -290,6 +428,131 @@ fn older_protocols() {
             at("append to what begins otherwise, older", "-ai --append").before(wrong_beginnings).unordered(),
             at("append and verify, older", "-ai --append-verify").before(wrong_beginnings).unordered(),
             at("temporary directory, older", "-ai --temp-dir={far}"),
+            at("delayed, older", "-ai --delay-updates --no-whole-file"),
+            at("partial directory, older", "-ai --partial-dir=.part --no-whole-file").before(parts),
         ]);
     }
+}
+
+// Interrupted runs
+
+/// What is below a directory: names, kinds and permissions; of what is under way no more than that it is there.
+fn left(top: &Path, below: &str, lines: &mut Vec<String>) {
+    for entry in fs::read_dir(top.join(below)).into_iter().flatten().flatten() {
+        let path = format!("{below}/{}", entry.file_name().display());
+        let Ok(meta) = entry.metadata() else { continue }; // gone meanwhile
+        let content = match meta.is_file() && !path.contains("large") {
+            true => fs::read_to_string(entry.path()).unwrap_or_else(|_| meta.len().to_string()),
+            false => String::new(),
+        };
+        lines.push(format!("{path} {:o} {content}", meta.mode()));
+        if meta.is_dir() {
+            left(top, &path, lines);
+        }
+    }
+    lines.sort();
+}
+
+/// Whether the large file's new data has begun to arrive, wherever it goes.
+fn under_way(dir: &Path, since: SystemTime) -> bool {
+    fs::read_dir(dir).into_iter().flatten().flatten().any(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => under_way(&entry.path(), since),
+        Ok(meta) => {
+            let name = entry.file_name();
+            let large = name.to_string_lossy().contains("large") && !name.to_string_lossy().contains('~');
+            large && meta.is_file() && meta.len() > 0 && meta.modified().is_ok_and(|time| time >= since)
+        }
+        Err(_) => false,
+    })
+}
+
+/// Starts a program, interrupts it while the large file comes, and tells what it left; then lets it finish.
+fn interrupted(program: Program, options: &str, way: Way) -> (Vec<String>, Vec<String>) {
+    let dir = tempfile::Builder::new().prefix("oc-rsync-").tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for name in ["src", "dst", "tmp"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    zoo::file(&at("src/a"), b"new");
+    zoo::file(&at("src/large"), &zoo::noise(3_000_000, 1));
+    zoo::file(&at("src/z"), b"last");
+    zoo::file(&at("dst/a"), b"old, and longer");
+    zoo::file(&at("dst/large"), &zoo::noise(3_000_000, 1)[..100_000]);
+    for name in ["dst/a", "dst/large"] {
+        zoo::set_time(&at(name), 1_200_000_000, 0);
+    }
+    let options = options.replace("{box}", &dir.path().display().to_string());
+    let mut argv: Vec<String> = options.split_whitespace().map(String::from).collect();
+    argv.push("-a".into());
+    let far = format!("far:{}/", dir.path().display());
+    if way != Way::Local {
+        argv.extend(["-e".into(), harness::stand_in().display().to_string()]);
+        argv.push(format!("--rsync-path={}", program.path().display()));
+    }
+    argv.push(if way == Way::PipePull { format!("{far}src/") } else { "src/".into() });
+    argv.push(if way == Way::PipePush { format!("{far}dst/") } else { "dst/".into() });
+    let since = SystemTime::now() - Duration::from_secs(1);
+    let mut command = harness::process::command(dir.path(), &program.path(), &argv);
+    command.arg("--bwlimit=2000").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let end = Instant::now() + harness::process::PATIENCE;
+    while !under_way(dir.path().join("dst").as_path(), since) && !under_way(&at("tmp"), since) {
+        assert!(Instant::now() < end && child.try_wait().unwrap().is_none(), "{options}: nothing came");
+        thread::sleep(Duration::from_millis(5));
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    let status = child.wait().unwrap();
+    assert!(!status.success(), "{options}");
+    // The far side ends by itself, and the reference's processes one after the other.
+    let mut found = Vec::new();
+    let mut same_for = 0;
+    while same_for < 15 && Instant::now() < end {
+        let mut lines = Vec::new();
+        left(dir.path(), "dst", &mut lines);
+        left(dir.path(), "tmp", &mut lines);
+        same_for = if lines == found { same_for + 1 } else { 0 };
+        found = lines;
+        thread::sleep(Duration::from_millis(10));
+    }
+    let done = harness::process::command(dir.path(), &program.path(), &argv).output().unwrap();
+    assert!(done.status.success(), "{options}: {}", String::from_utf8_lossy(&done.stderr));
+    // What is longer than its source is not appended to.
+    for name in ["a", "large", "z"].into_iter().filter(|name| *name != "a" || !options.contains("append")) {
+        let (wanted, got) = (fs::read(at("src").join(name)).unwrap(), fs::read(at("dst").join(name)).unwrap());
+        assert!(wanted == got, "{options}: {name} is not complete after a second run");
+    }
+    let mut completed = Vec::new();
+    left(dir.path(), "dst", &mut completed);
+    left(dir.path(), "tmp", &mut completed);
+    (found, completed)
+}
+
+#[test]
+fn an_interrupted_run_leaves_what_the_reference_leaves() {
+    if !harness::programs::reference_is_there("interrupted runs") {
+        return;
+    }
+    let mut differences = Vec::new();
+    for (options, way) in [
+        ("--partial-dir=.part", Way::Local),
+        ("--partial-dir=.part -b --backup-dir=bak", Way::PipePull),
+        ("--partial-dir={box}/tmp", Way::PipePush),
+        ("--delay-updates", Way::Local),
+        ("--delay-updates -b", Way::PipePush),
+        ("--temp-dir={box}/tmp", Way::Local),
+        ("--temp-dir={box}/tmp --partial", Way::PipePull),
+        ("--temp-dir={box}/tmp --partial-dir=.part", Way::Local),
+        ("--partial -b", Way::Local),
+        ("--inplace -b", Way::PipePush),
+        ("--append", Way::Local),
+    ] {
+        let reference = interrupted(Program::Reference, options, way);
+        let ours = interrupted(Program::Ours, options, way);
+        for (when, theirs, mine) in [("left", reference.0, ours.0), ("completed", reference.1, ours.1)] {
+            if theirs != mine {
+                differences.push(format!("{options} · {way:?} · {when}\n  reference {theirs:#?}\n  ours {mine:#?}"));
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }

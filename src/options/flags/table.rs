@@ -321,10 +321,10 @@ pub static FLAGS: &[Flag] = &[
     writing("partial").off(&["no-partial"]).switch(set!(partial))
         .words(|f| f.say(f.o.partial && f.o.partial_dir.is_none() && f.we_send, "--partial"))
         .help(&[("", "keep partially transferred files")]),
-    writing("partial-dir").text("DIR", keep!(partial_dir)).later()
+    writing("partial-dir").text("DIR", keep!(partial_dir))
         .words(|f| if f.we_send && !f.partial_dir_is_implied() { f.say_split("--partial-dir", &f.o.partial_dir) })
         .help(&[("", "put a partially transferred file into DIR")]),
-    writing("delay-updates").off(&["no-delay-updates"]).switch(set!(delay_updates)).later()
+    writing("delay-updates").off(&["no-delay-updates"]).switch(set!(delay_updates))
         .words(|f| f.say(f.o.delay_updates && f.we_send, "--delay-updates"))
         .help(&[("", "put all updated files into place at end")]),
     choice("prune-empty-dirs").short(b'm').off(&["no-prune-empty-dirs", "no-m"]).switch(set!(prune_empty_dirs))
