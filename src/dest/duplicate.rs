@@ -115,8 +115,12 @@ fn pour(
     buffer: &mut WriteBuffer,
 ) -> std::result::Result<(), Failure> {
     let from = original.root.open_read(original.path, libc::O_NONBLOCK).map_err(Failure::Open)?;
-    let len = stat_fd(&from).map_err(Failure::Open)?.size;
-    contents(dest, (&from, len), to, name, buffer)
+    let stat = stat_fd(&from).map_err(Failure::Open)?;
+    if !stat.is_file() {
+        // It was one a moment ago.
+        return Err(Failure::Open(io::Error::from_raw_os_error(libc::EINVAL)));
+    }
+    contents(dest, (&from, stat.size), to, name, buffer)
 }
 
 /// Copies so many bytes of an open file. `name` is how messages call the new one.
@@ -181,12 +185,15 @@ mod tests {
         for inplace in [false, true] {
             let fixture = Fixture::with(|options| options.inplace = inplace);
             std::os::unix::fs::symlink("/etc/passwd", fixture.path().join("link")).unwrap();
-            for (from, reason) in [("none", "No such file or directory (2)"), ("link", "Too many levels")] {
+            nix::unistd::mkfifo(&fixture.path().join("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+            for (from, reason) in
+                [("none", "No such file or directory (2)"), ("link", "Too many levels"), ("pipe", "Invalid argument")]
+            {
                 assert!(!copied(&fixture, from));
                 let said = fixture.said();
                 assert!(said.starts_with(&format!("rsync: [receiver] open \"/elsewhere/{from}\": {reason}")), "{said}");
             }
-            assert_eq!(fixture.names(), ["link"]);
+            assert_eq!(fixture.names(), ["link", "pipe"]);
         }
     }
 }

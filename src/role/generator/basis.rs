@@ -95,8 +95,10 @@ impl Generator<'_> {
 
     fn open_basis(&mut self, visit: Visit<'_>, origin: &Origin, size: u64) -> Basis {
         self.note_changing(visit);
+        // What others may have put there meanwhile must not hold us up.
+        let flags = if origin.basis == item::Basis::Same { 0 } else { libc::O_NONBLOCK };
         let opened = match self.origin_place(visit, origin) {
-            Some((root, path)) => root.open_read(&path, 0),
+            Some((root, path)) => root.open_read(&path, flags),
             None => Err(io::Error::from_raw_os_error(libc::ENOENT)),
         };
         match opened {
