@@ -10,30 +10,11 @@ use std::{
 };
 
 use harness::{
-    Case, Ends, Program, Way, check_all, process,
-    programs::{AGAINST_REFERENCE, ALONE, ends, is_root},
+    Case, Way, check_all, everywhere, in_each_place, locally, process,
+    programs::{AGAINST_REFERENCE, ALONE, is_root},
     zoo,
 };
 use nix::sys::stat::SFlag;
-
-const LOCAL: &[Way] = &[Way::Local];
-const PIPES: &[Way] = &[Way::PipePush, Way::PipePull];
-const ONE_END: &[Ends] = &[ends(Program::Ours, Program::Reference), ends(Program::Reference, Program::Ours)];
-
-/// Locally, and through pipes with ours at each end, and at both.
-fn in_each_place(cases: &[Case]) {
-    check_all(cases, &[(LOCAL, &ALONE), (PIPES, &AGAINST_REFERENCE)]);
-}
-
-/// Locally, and through pipes with ours at each end.
-fn everywhere(cases: &[Case]) {
-    check_all(cases, &[(LOCAL, &ALONE), (PIPES, ONE_END)]);
-}
-
-/// Only where one program does all.
-fn locally(cases: &[Case]) {
-    check_all(cases, &[(LOCAL, &ALONE)]);
-}
 
 /// One of each kind, with two more in directories.
 fn source(top: &Path) {

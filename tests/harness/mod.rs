@@ -384,6 +384,24 @@ pub fn check_all(cases: &[Case], groups: &[(&[Way], &[Ends])]) {
     assert!(differences.is_empty(), "{} differences:\n\n{}", differences.len(), differences.join("\n\n"));
 }
 
+pub const LOCAL: &[Way] = &[Way::Local];
+pub const PIPES: &[Way] = &[Way::PipePush, Way::PipePull];
+
+/// Locally, and through pipes with ours at each end, and at both.
+pub fn in_each_place(cases: &[Case]) {
+    check_all(cases, &[(LOCAL, &programs::ALONE), (PIPES, &programs::AGAINST_REFERENCE)]);
+}
+
+/// Locally, and through pipes with ours at each end.
+pub fn everywhere(cases: &[Case]) {
+    check_all(cases, &[(LOCAL, &programs::ALONE), (PIPES, &programs::ONE_END)]);
+}
+
+/// Only where one program does all.
+pub fn locally(cases: &[Case]) {
+    check_all(cases, &[(LOCAL, &programs::ALONE)]);
+}
+
 /// What differs between two runs of a case, as text.
 fn compare(site: &Site, (plain, reference): (Ends, &Run), (ends, ours): (Ends, &Run)) -> Vec<String> {
     let case = &site.case;

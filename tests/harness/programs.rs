@@ -30,6 +30,9 @@ pub const AGAINST_REFERENCE: [Ends; 3] = [
     ends(Program::Ours, Program::Ours),
 ];
 
+/// Ours at either end, but not at both: for rows whose point is the wire.
+pub const ONE_END: [Ends; 2] = [ends(Program::Ours, Program::Reference), ends(Program::Reference, Program::Ours)];
+
 pub const AGAINST_OLD: [Ends; 2] = [ends(Program::Ours, Program::Old), ends(Program::Old, Program::Ours)];
 
 /// A local copy has one program.
