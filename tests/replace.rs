@@ -19,7 +19,7 @@ use nix::{
 
 use harness::{
     Case, Ends, Way, check_all,
-    programs::{AGAINST_REFERENCE, ALONE, Program, ends},
+    programs::{AGAINST_OLD, AGAINST_REFERENCE, ALONE, Program, ends},
     zoo,
 };
 
@@ -337,6 +337,19 @@ fn delayed_updates() {
     ]);
 }
 
+#[test]
+fn sources_that_go_when_their_files_have_arrived() {
+    let removing = |name, args| row(name, args).own_source();
+    everywhere(&[
+        removing("sources removed, delayed", "-ai --remove-source-files --delay-updates").unordered(),
+        removing("sources removed, partial files", "-ai --remove-source-files --partial-dir=.part --no-W")
+            .before(parts)
+            .unordered(),
+        removing("sources removed, appended", "-ai --remove-source-files --append").before(beginnings).unordered(),
+        removing("sources removed, backups", "-aib --remove-source-files --inplace").unordered(),
+    ]);
+}
+
 /// `old`, and more that the source does not have.
 fn extraneous(top: &Path, source: &Path) {
     old(top, source);
@@ -432,6 +445,35 @@ fn older_protocols() {
             at("partial directory, older", "-ai --partial-dir=.part --no-whole-file").before(parts),
         ]);
     }
+}
+
+#[test]
+fn oldest_protocols() {
+    for version in ["28", "27"] {
+        let at = |name: &'static str, args: &str| row(name, &format!("{args} --protocol={version}")).unordered();
+        everywhere(&[
+            at("backup, oldest", "-aib --no-whole-file"),
+            at("in place with a backup, oldest", "-aib --inplace --no-whole-file"),
+            at("append, oldest", "-ai --append").before(beginnings),
+            at("delayed, oldest", "-aib --delay-updates --no-whole-file"),
+            // There the reference builds on what a planted link leads to.
+            at("partial directory, oldest", "-ai --partial-dir=.part --no-whole-file").before(|top, source| {
+                parts(top, source);
+                fs::remove_file(top.join(".part/zeros")).unwrap();
+            }),
+        ]);
+    }
+}
+
+#[test]
+fn with_an_older_release() {
+    let cases = [
+        row("backup directory, old peer", "-ai --backup-dir=bak --no-whole-file"),
+        row("in place with a backup, old peer", "-aib --inplace --no-whole-file"),
+        row("append and verify, old peer", "-ai --append-verify").before(wrong_beginnings).unordered(),
+        row("delayed with parts, old peer", "-ai --delay-updates --partial-dir=.part --no-whole-file").before(parts),
+    ];
+    check_all(&cases, &[(PIPES, &AGAINST_OLD)]);
 }
 
 // Interrupted runs

@@ -423,3 +423,79 @@ impl BackupDir {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+    use crate::dest::fixture::Fixture;
+
+    fn with_dir(dir: &str) -> Fixture {
+        Fixture::with(|options| {
+            (options.backup, options.backup_dir, options.suffix) = (true, Some(dir.into()), Some(Vec::new()));
+        })
+    }
+
+    #[test]
+    fn what_is_linked_to_its_backup_is_at_its_place_still() {
+        let fixture = Fixture::with(|options| (options.backup, options.suffix) = (true, Some(b"~".to_vec())));
+        fs::write(fixture.path().join("f"), "old").unwrap();
+        assert_eq!(keep(fixture.dest(), b"f", Prefer::Link), Some(Kept::Copied));
+        assert_eq!(fixture.names(), ["f", "f~"]);
+        assert_eq!(keep(fixture.dest(), b"f", Prefer::Link), Some(Kept::Copied), "over the one there was");
+        // Both names are one file now: it goes all the same.
+        assert_eq!(keep(fixture.dest(), b"f", Prefer::Rename), Some(Kept::Moved));
+        assert_eq!(
+            (fixture.names(), keep(fixture.dest(), b"f", Prefer::Link)),
+            (vec!["f~".into()], Some(Kept::Nothing))
+        );
+        assert!(applies_to_deleted(fixture.dest(), b"d/f") && !applies_to_deleted(fixture.dest(), b"d/f~"));
+        assert!(applies_to_deleted(fixture.dest(), b"~"), "a name must be left");
+    }
+
+    #[test]
+    fn a_link_among_the_backups_leads_nowhere() {
+        let outside = tempfile::tempdir().unwrap();
+        let fixture = with_dir("bak");
+        fs::create_dir_all(fixture.path().join("d/e")).unwrap();
+        fs::create_dir(fixture.path().join("bak")).unwrap();
+        symlink(outside.path(), fixture.path().join("bak/d")).unwrap();
+        fs::write(fixture.path().join("d/e/f"), "old").unwrap();
+        assert_eq!(keep(fixture.dest(), b"d/e/f", Prefer::Link), Some(Kept::Copied));
+        assert_eq!(fs::read(fixture.path().join("bak/d/e/f")).unwrap(), b"old");
+        assert!(fs::symlink_metadata(fixture.path().join("bak/d")).unwrap().is_dir());
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_full_directory_in_the_way_of_a_backup_goes() {
+        let fixture = with_dir("bak");
+        fs::create_dir_all(fixture.path().join("bak/f/full/of")).unwrap();
+        fs::write(fixture.path().join("f"), "old").unwrap();
+        assert_eq!(keep(fixture.dest(), b"f", Prefer::Rename), Some(Kept::Moved));
+        assert_eq!(fs::read(fixture.path().join("bak/f")).unwrap(), b"old");
+    }
+
+    #[test]
+    fn what_is_to_be_written_into_is_copied_whole_with_its_attributes() {
+        let fixture = with_dir("bak");
+        fs::write(fixture.path().join("f"), "old content").unwrap();
+        fixture.dest().root.chmod(b"f", 0o4751).unwrap();
+        fixture.dest().root.set_times(b"f", None, Some((1_000_000_000, 5))).unwrap();
+        assert_eq!(duplicate(fixture.dest(), b"f"), Some(()));
+        let stat = fixture.dest().root.stat(b"bak/f").unwrap();
+        assert_eq!((stat.mode, stat.mtime, stat.nlink), (0o104751, (1_000_000_000, 5), 1));
+        assert_eq!(fs::read(fixture.path().join("bak/f")).unwrap(), b"old content");
+        assert_eq!(fs::read_dir(fixture.path().join("bak")).unwrap().count(), 1, "no temporary");
+    }
+
+    #[test]
+    fn a_dry_run_keeps_nothing() {
+        let mut fixture = with_dir("bak");
+        fixture.rules.dry_run = true;
+        fs::write(fixture.path().join("f"), "old").unwrap();
+        assert_eq!(keep(fixture.dest(), b"f", Prefer::Rename), Some(Kept::Moved));
+        assert_eq!(fixture.names(), ["f"]);
+    }
+}

@@ -98,3 +98,60 @@ impl PartialSpot<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+    use crate::dest::fixture::Fixture;
+
+    fn with_dir(dir: &str) -> Fixture {
+        Fixture::with(|options| (options.partial, options.partial_dir) = (true, Some(dir.into())))
+    }
+
+    #[test]
+    fn a_relative_directory_comes_and_goes_with_its_file() {
+        let fixture = with_dir(".part");
+        fs::create_dir(fixture.path().join("d")).unwrap();
+        let spot = spot(fixture.dest(), b"d/f").unwrap();
+        assert_eq!((spot.file.shown(), spot.look().is_some()), (&b"d/.part/f"[..], false));
+        spot.make_dir(fixture.dest()).unwrap();
+        fs::write(fixture.path().join("d/.part/f"), "half").unwrap();
+        assert_eq!(fixture.dest().root.stat(b"d/.part").unwrap().permissions(), 0o700);
+        assert_eq!(spot.look().unwrap().size, 4);
+        spot.leave();
+        assert!(spot.look().is_some(), "it is not empty");
+        spot.remove();
+        assert!(!fixture.path().join("d/.part").exists());
+    }
+
+    #[test]
+    fn only_a_regular_file_behind_no_link_counts() {
+        let fixture = with_dir(".part");
+        fs::create_dir_all(fixture.path().join(".part/dir")).unwrap();
+        fs::write(fixture.path().join("secret"), "").unwrap();
+        symlink("../secret", fixture.path().join(".part/link")).unwrap();
+        for name in ["dir", "link", "none"] {
+            assert!(spot(fixture.dest(), name.as_bytes()).unwrap().look().is_none(), "{name}");
+        }
+        fs::create_dir(fixture.path().join("sub")).unwrap();
+        symlink("..", fixture.path().join("sub/.part")).unwrap();
+        let planted = spot(fixture.dest(), b"sub/secret").unwrap();
+        assert!(planted.look().is_none() && planted.file.open_read().is_err());
+        planted.make_dir(fixture.dest()).unwrap();
+        assert!(fs::symlink_metadata(fixture.path().join("sub/.part")).unwrap().is_dir());
+        assert!(fixture.path().join("secret").exists());
+    }
+
+    #[test]
+    fn an_absolute_directory_stays() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let fixture = with_dir(&format!("{}/part", elsewhere.path().display()));
+        let spot = spot(fixture.dest(), b"d/f").unwrap();
+        spot.make_dir(fixture.dest()).unwrap();
+        spot.remove();
+        assert!(elsewhere.path().join("part").is_dir());
+        assert_eq!(spot.file.shown(), format!("{}/part/f", elsewhere.path().display()).as_bytes());
+    }
+}
