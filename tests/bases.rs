@@ -260,6 +260,26 @@ fn with_other_options() {
     everywhere(&again("only what is newer", "-aiiu --no-whole-file"));
 }
 
+/// What was there before has partial files as well.
+fn two_and_partial(dst: &Path, src: &Path) {
+    two_and_some(dst, src);
+    for (name, content) in [("both", &zoo::noise(3000, 2)[..2500]), ("new", b"nowhere"), ("content", b"part")] {
+        let partial = dst.join(".rsync-partial");
+        fs::create_dir_all(&partial).unwrap();
+        zoo::file(&partial.join(name), content);
+    }
+}
+
+#[test]
+fn with_partial_files_and_late_updates() {
+    everywhere(&unordered(again("late", "-aii --no-whole-file --delay-updates")));
+    let partial = |name, args| again(name, args).into_iter().map(|case| case.before(two_and_partial));
+    everywhere(&partial("partial files", "-aii --no-whole-file --partial-dir=.rsync-partial").collect::<Vec<_>>());
+    locally(&partial("partial files, whole", "-aiiW --partial-dir=.rsync-partial").collect::<Vec<_>>());
+    let both = "-aii -yy --no-whole-file --partial-dir=.rsync-partial";
+    locally(&partial("partial and similar files", both).collect::<Vec<_>>());
+}
+
 #[test]
 fn with_what_stays_of_old_files() {
     let with = |name, args| again(name, args);
