@@ -83,6 +83,15 @@ fn each_time_at_each_protocol() {
 }
 
 #[test]
+fn before_deletions_had_a_message() {
+    in_each_place(&[
+        row("--del at 28", "-av --del --protocol=28"),
+        row("--delete-after at 27", "-ai --delete-after --protocol=27"),
+        moving("moved at 28", "-ai --remove-source-files --protocol=28"),
+    ]);
+}
+
+#[test]
 fn each_time_in_each_voice() {
     for voice in ["-av", "-a", "-ain", "-aiv --no-i-r"] {
         in_each_place(&WHEN.map(|when| row(named(format!("{when} {voice}")), &format!("{voice} {when}"))));
@@ -350,7 +359,7 @@ fn sources_that_have_arrived_go() {
 fn a_file_that_arrives_at_itself_stays() {
     let here = |name, args| moving(name, args).from(&["src/"]).to("src/");
     check_all(
-        &[here("onto itself", "-ai --remove-source-files"), here("onto itself anew", "-aiI --remove-source-files")],
+        &[here("onto itself", "-aiO --remove-source-files"), here("onto itself anew", "-aiIO --remove-source-files")],
         &[(LOCAL, &ALONE)],
     );
 }
