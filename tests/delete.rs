@@ -3,12 +3,16 @@
 
 mod harness;
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Stdio, time::Instant};
 
 use harness::{
-    Case, Traffic, Way, check_all,
+    Case, Program, Traffic, Way, check_all, process,
     programs::{AGAINST_REFERENCE, ALONE},
     zoo,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
 };
 
 const LOCAL: &[Way] = &[Way::Local];
@@ -209,6 +213,12 @@ fn with_other_options() {
         row("backups elsewhere", "-ai --del -b --backup-dir=kept"),
         row("backups elsewhere, before", "-ai --delete-before --backup-dir=kept --exclude=/kept"),
         row("backups of what is in the way", "-ai --force -b"),
+        row("delayed updates", "-ai --del --delay-updates"),
+        row("delayed updates, delayed deletions", "-ai --delete-delay --delay-updates --stats"),
+        row("delayed updates, deletions after", "-ai --delete-after --delay-updates --stats"),
+        row("delayed updates, deletions after, at 29", "-ai --delete-after --delay-updates --protocol=29"),
+        row("a partial directory", "-ai --del --partial-dir=.part"),
+        moving("moved, updates delayed", "-ai --remove-source-files --delay-updates"),
         row("a similar file", "-aiy --delete-after --no-whole-file"),
         row("a similar file, delayed", "-aiy --delete-delay --no-whole-file"),
         row("in place", "-ai --del --inplace"),
@@ -362,4 +372,48 @@ fn a_file_that_arrives_at_itself_stays() {
         &[here("onto itself", "-aiO --remove-source-files"), here("onto itself anew", "-aiIO --remove-source-files")],
         &[(LOCAL, &ALONE)],
     );
+}
+
+/// An interrupted deletion leaves whole what is not gone yet, and the next run completes it.
+#[test]
+fn a_deletion_that_is_interrupted() {
+    const EXTRA: usize = 20_000;
+    for when in ["--del", "--delete-after"] {
+        let dir = tempfile::Builder::new().prefix("oc-rsync-").tempdir().expect("temporary directory");
+        let (source, destination) = (dir.path().join("src"), dir.path().join("dst"));
+        fs::create_dir(&source).and_then(|()| fs::create_dir(&destination)).expect("directories");
+        some(&source);
+        zoo::same(&destination, &source);
+        for number in 0..EXTRA {
+            let path = destination.join(format!("b/extra/{}/file-{number}", number % 7));
+            fs::create_dir_all(path.parent().expect("parent")).expect("directory");
+            fs::write(path, "x").expect("file");
+        }
+        let count = || walk(&destination);
+        let (all, program) = (count(), Program::Ours.path());
+        let mut command = process::command(dir.path(), &program, &["-av", when, "src/", "dst/"]);
+        // Nobody reads the lines, so it does not come to its end.
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("run");
+        let end = Instant::now() + process::PATIENCE;
+        while count() == all {
+            assert!(Instant::now() < end, "nothing is deleted");
+        }
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("signal");
+        assert_eq!(child.wait().expect("end").code(), Some(20), "{when}");
+        let left = count();
+        assert!(left > walk(&source), "{when}: nothing was left to delete");
+        let outcome = process::run(dir.path(), &program, &["-a", when, "src/", "dst/"], &[]);
+        assert_eq!(outcome.status, process::Status::Exit(0), "{outcome:?}");
+        assert_eq!(count(), walk(&source), "{when}");
+    }
+}
+
+/// How many entries a tree has.
+fn walk(top: &Path) -> usize {
+    let entries = fs::read_dir(top).into_iter().flatten().flatten();
+    let inside = |entry: fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => 1 + walk(&entry.path()),
+        _ => 1,
+    };
+    entries.map(inside).sum()
 }

@@ -211,3 +211,55 @@ fn sort(children: &mut [Child], order: Order) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+    use crate::dest::fixture::Fixture;
+
+    fn listed(fixture: &Fixture, order: Order) -> Vec<(String, u32)> {
+        let dest = fixture.dest();
+        let mut lister = Lister::new(dest, order, 0, 0, false);
+        let children = lister.children(dest, b".", |name, _| match name {
+            b"wanted" => Judged::Wanted,
+            b"spared" => Judged::Protected,
+            _ => Judged::Extraneous,
+        });
+        assert_eq!(lister.io_error, 0);
+        let shown = |child: Child| (String::from_utf8(child.name.into()).unwrap(), child.mode & libc::S_IFMT);
+        children.into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn what_is_extraneous_stands_in_the_order_of_the_list() {
+        let fixture = Fixture::new();
+        for dir in ["a", "a-b", "z"] {
+            fs::create_dir(fixture.path().join(dir)).unwrap();
+        }
+        for file in ["wanted", "spared", "b", "a.c"] {
+            fs::write(fixture.path().join(file), "").unwrap();
+        }
+        symlink("z", fixture.path().join("y")).unwrap();
+        let (file, dir, link) = (libc::S_IFREG, libc::S_IFDIR, libc::S_IFLNK);
+        let named = |all: [(&str, u32); 6]| all.map(|(name, mode)| (name.to_owned(), mode)).to_vec();
+        let tree = [("a.c", file), ("b", file), ("y", link), ("a-b", dir), ("a", dir), ("z", dir)];
+        assert_eq!(listed(&fixture, Order::Tree), named(tree));
+        let bytes = [("a", dir), ("a-b", dir), ("a.c", file), ("b", file), ("y", link), ("z", dir)];
+        assert_eq!(listed(&fixture, Order::Bytes), named(bytes));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_what_is_gone_is_not() {
+        let fixture = Fixture::new();
+        fs::write(fixture.path().join("file"), "").unwrap();
+        let (dest, everything) = (fixture.dest(), |_: &[u8], _: bool| Judged::Extraneous);
+        let mut lister = Lister::new(dest, Order::Tree, 0, 0, false);
+        assert!(lister.children(dest, b"gone", everything).is_empty());
+        assert_eq!((lister.io_error, fixture.said()), (0, String::new()));
+        assert!(lister.children(dest, b"file", everything).is_empty());
+        let line = format!("rsync: [receiver] opendir \"{}/file\" failed: Not a directory (20)\n", fixture.base());
+        assert_eq!((lister.io_error, fixture.said()), (io_error::GENERAL, line));
+    }
+}

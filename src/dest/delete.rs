@@ -339,7 +339,10 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
-    use crate::dest::fixture::Fixture;
+    use crate::{
+        dest::fixture::Fixture,
+        options::{FilterArg, FilterOption},
+    };
 
     fn room(fixture: &Fixture, path: &str) -> (bool, Vec<String>, u32, u32) {
         let mut deleted = Vec::new();
@@ -423,5 +426,30 @@ mod tests {
         fs::set_permissions(fixture.path().join("n/sub"), PermissionsExt::from_mode(0o555)).unwrap();
         assert!(room(&fixture, "n").0);
         assert_eq!(fixture.names(), [""; 0]);
+    }
+
+    #[test]
+    fn depth_does_not_matter() {
+        let fixture = Fixture::with(|options| options.force = true);
+        let deep = ["n"; 1500].join("/");
+        fs::create_dir_all(fixture.path().join(&deep)).unwrap();
+        let (made, deleted, count, _) = room(&fixture, "n");
+        assert!(made && deleted.len() == 1499 && count == 1499);
+        assert_eq!(fixture.names(), [""; 0]);
+    }
+
+    #[test]
+    fn what_the_rules_spare_keeps_its_directories() {
+        let fixture = Fixture::with(|options| {
+            options.force = true;
+            options.filters.extend([b"P y".as_slice(), b"P,p b"].map(|rule| {
+                let arg = FilterArg::Filter(rule.to_vec());
+                FilterOption { arg, trace: 0, from0: false, delete_excluded: false }
+            }));
+        });
+        fill(&fixture);
+        let (made, deleted, ..) = room(&fixture, "n");
+        assert!(!made && fixture.path().join("n/sub/deep/y").exists());
+        assert_eq!(deleted, ["n/sub/x", "n/b", "n/a"], "in what goes itself perishable rules mean nothing");
     }
 }
