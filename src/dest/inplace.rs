@@ -10,20 +10,21 @@ use crate::{
 
 /// Opens or creates `path` for writing; a failure is said. C: in receiver.c recv_files
 pub fn open(dest: Dest<'_>, path: &[u8]) -> Option<File> {
-    open_spot(dest, &Spot::of(dest, path))
+    open_spot(dest, &Spot::of(dest, path), || Ok(()))
 }
 
 /// The same for a partial file.
 pub fn open_partial(dest: Dest<'_>, partial: &PartialSpot<'_>) -> Option<File> {
-    open_spot(dest, &partial.file)
+    open_spot(dest, &partial.file, || partial.check_dir())
 }
 
-fn open_spot(dest: Dest<'_>, spot: &Spot<'_>) -> Option<File> {
+/// `check`: what must hold for a second try.
+fn open_spot(dest: Dest<'_>, spot: &Spot<'_>, check: impl Fn() -> io::Result<()>) -> Option<File> {
     let (root, path) = (spot.root, &spot.path[..]);
     // A sticky directory with protected_regular refuses O_CREAT on a file that is there: try without.
     let opened = root
         .open_with(path, libc::O_WRONLY | libc::O_CREAT, 0o600)
-        .or_else(|error| if is_denied(&error) { root.open_write(path) } else { Err(error) })
+        .or_else(|error| if is_denied(&error) { check().and_then(|()| root.open_write(path)) } else { Err(error) })
         .or_else(|error| if is_denied(&error) { open_write_protected(root, path) } else { Err(error) });
     opened.map_err(|error| dest.failed("open ", spot.shown(), " failed", &error)).ok()
 }

@@ -85,6 +85,14 @@ impl PartialSpot<'_> {
         root.mkdir(&self.dir, 0o700 & !dest.rules.umask)
     }
 
+    /// Whether a directory still has the directory's name: a refusal may be due to somebody who put a link there.
+    pub(super) fn check_dir(&self) -> io::Result<()> {
+        match self.file.root.stat(&self.dir)?.is_dir() {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::ELOOP)),
+        }
+    }
+
     /// The file has done its duty.
     pub fn remove(&self) {
         let _ = self.file.root.unlink(&self.file.path); // it is not in the way
@@ -139,7 +147,9 @@ mod tests {
         symlink("..", fixture.path().join("sub/.part")).unwrap();
         let planted = spot(fixture.dest(), b"sub/secret").unwrap();
         assert!(planted.look().is_none() && planted.file.open_read().is_err());
+        assert_eq!(planted.check_dir().unwrap_err().raw_os_error(), Some(libc::ELOOP));
         planted.make_dir(fixture.dest()).unwrap();
+        planted.check_dir().unwrap();
         assert!(fs::symlink_metadata(fixture.path().join("sub/.part")).unwrap().is_dir());
         assert!(fixture.path().join("secret").exists());
     }
