@@ -29,6 +29,8 @@ pub struct Alternative {
     root: Option<Root>,
     /// The directory as messages name it.
     path: Vec<u8>,
+    /// As the user does.
+    given: Vec<u8>,
 }
 
 impl Alternatives {
@@ -44,7 +46,7 @@ impl Alternatives {
     pub fn try_clone(&self) -> io::Result<Self> {
         let again = |dir: &Alternative| {
             let root = dir.root.as_ref().map(Root::try_clone).transpose()?;
-            Ok(Alternative { root, path: dir.path.clone() })
+            Ok(Alternative { root, path: dir.path.clone(), given: dir.given.clone() })
         };
         Ok(Self { kind: self.kind, dirs: self.dirs.iter().map(again).collect::<io::Result<_>>()? })
     }
@@ -94,7 +96,7 @@ impl Alternative {
         if opened.as_ref().is_err_and(is_untrusted_link) {
             log.say(LogCode::Error, UNTRUSTED_LINK);
         }
-        Self { root: opened.ok(), path }
+        Self { root: opened.ok(), path, given: dir.to_vec() }
     }
 
     /// The tree, if there is one.
@@ -110,6 +112,11 @@ impl Alternative {
     /// How messages call the file of that name.
     pub fn name(&self, path: &[u8]) -> Vec<u8> {
         join(&self.path, path)
+    }
+
+    /// How the user would call it.
+    pub fn given_name(&self, path: &[u8]) -> Vec<u8> {
+        join(&self.given, path)
     }
 
     /// Gives the file of that name its second name, at the destination.

@@ -1,4 +1,4 @@
-//! Making what is not a regular file: directories, symlinks, devices, pipes and sockets.
+//! Making what has no data to come: directories, symlinks, hard links, devices, pipes and sockets.
 
 use std::io;
 
@@ -20,6 +20,10 @@ pub enum Node<'a> {
     Special {
         mode: u32,
         rdev: (u32, u32),
+    },
+    /// A further name of what stands at `leader`.
+    HardLink {
+        leader: &'a [u8],
     },
 }
 
@@ -107,6 +111,7 @@ fn create(dest: Dest<'_>, node: Node<'_>, path: &[u8]) -> io::Result<()> {
     match node {
         Node::Symlink { target } => dest.root.symlink(target, path),
         Node::Special { mode, rdev } => dest.root.mknod(path, mode, rdev),
+        Node::HardLink { leader } => dest.root.link(leader, dest.root, path),
     }
 }
 
@@ -117,6 +122,10 @@ fn complain(dest: Dest<'_>, node: Node<'_>, path: &[u8], error: &io::Error) {
             dest.log.syserr(LogCode::ErrorXfer, after, error);
         }
         Node::Special { .. } => dest.failed("mknod ", path, " failed", error),
+        Node::HardLink { leader } => {
+            let what = bytes!["link ", dest.names.full(path), " => ", leader, " failed"];
+            dest.log.syserr(LogCode::ErrorXfer, what, error);
+        }
     }
 }
 
@@ -163,12 +172,31 @@ mod tests {
             let wanted = match new {
                 Node::Symlink { .. } => libc::S_IFLNK,
                 Node::Special { mode, .. } => mode & libc::S_IFMT,
+                Node::HardLink { .. } => libc::S_IFREG,
             };
             assert_eq!(mode & libc::S_IFMT, wanted);
         }
         assert_eq!(fs::read_link(fixture.path().join("x")).unwrap().as_os_str(), "there");
         assert!(make(&fixture, "new", LINK, Room::Symlink));
         assert_eq!((fixture.names(), fixture.said()), (vec!["new".into(), "x".into()], String::new()));
+    }
+
+    #[test]
+    fn hard_links_replace_in_one_step() {
+        let fixture = Fixture::new();
+        for name in ["leader", "old"] {
+            fs::write(fixture.path().join(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink("leader", fixture.path().join("link")).unwrap();
+        let link = Node::HardLink { leader: b"leader" };
+        for name in ["old", "new", "link"] {
+            assert!(make(&fixture, name, link, Room::File));
+        }
+        assert_eq!(fixture.names(), ["leader", "link", "new", "old"]);
+        assert_eq!(fixture.dest().root.stat(b"leader").unwrap().nlink, 4);
+        assert!(!make(&fixture, "other", Node::HardLink { leader: b"gone" }, Room::File));
+        let line = format!("link \"{}/other\" => gone failed: No such file or directory (2)\n", fixture.base());
+        assert_eq!(fixture.said(), format!("rsync: [receiver] {line}"));
     }
 
     #[test]

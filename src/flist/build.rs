@@ -264,6 +264,9 @@ impl Walker {
                 segment.set_parent(&root, who)?;
             }
         }
+        if self.pending.is_empty() {
+            self.examiner.end();
+        }
         segment.dump(&self.examiner.log, self.view, Some(&self.sources));
         if is_first && self.examiner.log.debug(Debug::Flist) >= 2 {
             self.examiner.log.say(LogCode::Info, "send_file_list done");

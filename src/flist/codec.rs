@@ -23,6 +23,33 @@ use crate::{
 /// The longest common beginning that can be told in its byte.
 const MAX_COMMON: usize = 255;
 
+/// A file's hard links as an entry tells them.
+#[derive(Clone, Copy)]
+enum Link {
+    /// There are none.
+    None,
+    /// The first name of several; this and the next from protocol 30 on.
+    First,
+    /// A further name of the entry with this index.
+    Further(i32),
+    Inode {
+        device: u64,
+        inode: u64,
+        same_device: bool,
+    },
+}
+
+impl Link {
+    fn flags(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::First => xmit::HLINKED | xmit::HLINK_FIRST,
+            Self::Inode { same_device: true, .. } => xmit::HLINKED | xmit::SAME_DEV,
+            Self::Further(_) | Self::Inode { .. } => xmit::HLINKED,
+        }
+    }
+}
+
 /// The sending side of all lists of a session.
 pub struct Encoder {
     rules: Rules,
@@ -56,14 +83,18 @@ impl Encoder {
 
     /// Writes the entries of a segment from a position on: in the order in which they were found, before sorting.
     pub fn entries(&mut self, out: &mut Writer, segment: &Segment, from: usize) -> Result<()> {
-        (from..segment.len()).try_for_each(|position| self.entry(out, segment.entry(position)))
+        (from..segment.len()).try_for_each(|position| {
+            let index = segment.first_index + position as i32;
+            self.entry(out, segment.entry(position), index, segment.first_index)
+        })
     }
 
     /// C: flist.c send_file_entry
-    fn entry(&mut self, out: &mut Writer, entry: Entry<'_>) -> Result<()> {
+    fn entry(&mut self, out: &mut Writer, entry: Entry<'_>, index: i32, first_index: i32) -> Result<()> {
         let mode = entry.mode();
         let first = self.last.name.is_empty();
-        let mut flags = self.type_flags(entry) | self.rdev_flags(entry);
+        let link = self.link(entry, index);
+        let mut flags = self.type_flags(entry) | self.rdev_flags(entry) | link.flags();
         if mode == self.last.mode {
             flags |= xmit::SAME_MODE;
         }
@@ -101,6 +132,13 @@ impl Encoder {
 
         let flags = write_flags(out, flags, &self.rules, entry.is_dir())?;
         write_name(out, flags, &self.name, common, self.rules.version)?;
+        if let Link::Further(first) = link {
+            out.varint(first)?;
+            if first >= first_index {
+                self.remember(entry, atime); // the rest is as it was there
+                return Ok(());
+            }
+        }
         if self.rules.version >= 30 {
             out.varlong(entry.size() as i64, 3)?;
         } else {
@@ -130,7 +168,27 @@ impl Encoder {
             varint30(out, entry.link_target().len() as i32, self.rules.version)?;
             out.bytes(entry.link_target())?;
         }
+        if let Link::Inode { device, inode, same_device } = link {
+            if !same_device {
+                out.longint(device.wrapping_add(1).cast_signed())?; // never 0
+            }
+            out.longint(inode.cast_signed())?;
+        }
         self.write_sum(out, entry)
+    }
+
+    /// What is to be said of further names of a file.
+    fn link(&mut self, entry: Entry<'_>, index: i32) -> Link {
+        if self.rules.version >= 30 {
+            return match entry.hard_link() {
+                Some((_, group)) if group != index => Link::Further(group),
+                Some(_) => Link::First,
+                None => Link::None,
+            };
+        }
+        let Some((device, inode)) = entry.inode() else { return Link::None };
+        let before = std::mem::replace(&mut self.last.device, device);
+        Link::Inode { device, inode, same_device: device == before && self.rules.version >= 28 }
     }
 
     fn type_flags(&self, entry: Entry<'_>) -> u32 {

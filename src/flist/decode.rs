@@ -1,9 +1,10 @@
 //! The receiving side of the wire form: one entry from untrusted bytes, checked, or the end of the run.
 
 use super::{
-    Attributes, Flags, MAX_PATH, Segment,
+    Attributes, Flags, HardLink, MAX_PATH, Segment,
     content::Contents,
     form::{Counts, Last, Rules, is_device, is_special, kind, xmit},
+    inodes::{self, Inodes},
     requested::Requested,
     split_path,
 };
@@ -56,6 +57,8 @@ pub(super) struct EntryDecoder {
     name: Vec<u8>,
     target: Vec<u8>,
     sum: Vec<u8>,
+    /// Numbers of groups of hard links, before protocol 30.
+    pub inodes: Inodes,
 }
 
 /// An entry's attributes while they come in.
@@ -67,6 +70,8 @@ struct Incoming {
     target_len: usize,
     /// Position in this segment of the file that this one is a hard link to.
     abbreviated: Option<usize>,
+    /// Number of its group of hard links.
+    group: Option<i32>,
     really_file: bool,
 }
 
@@ -102,6 +107,7 @@ impl EntryDecoder {
             name: Vec::new(),
             target: Vec::new(),
             sum: Vec::new(),
+            inodes: Inodes::new(),
         })
     }
 
@@ -115,17 +121,17 @@ impl EntryDecoder {
         let common = self.read_name(from, flags)?;
         let path = self.checked_name()?;
         let mut incoming = Incoming::default();
-        let linked_to = self.read_link_index(from, flags, segment)?;
-        incoming.abbreviated = linked_to;
-        match linked_to {
+        self.read_link_index(from, flags, segment, &mut incoming)?;
+        match incoming.abbreviated {
             Some(position) => self.copy_attributes(segment, position, &mut incoming),
             None => self.read_attributes(from, flags, &mut incoming)?,
         }
         self.check_entry(&path, &incoming)?;
-        let flags = self.entry_flags(flags, &path, common);
+        let kept = self.entry_flags(flags, &path, common);
         self.read_target(from, segment, &incoming)?;
+        self.read_inode(from, flags, &mut incoming)?;
         self.read_sum(from, segment, &incoming)?;
-        self.store(segment, &path, flags, &incoming)?;
+        self.store(segment, &path, kept, &incoming)?;
         self.name = path;
         Ok(())
     }
@@ -177,18 +183,42 @@ impl EntryDecoder {
 
     /// From protocol 30 on a further link names the first one by its index: in an earlier segment, or in this one,
     /// and then nothing else is sent.
-    fn read_link_index(&self, from: &mut Reader, flags: u32, segment: &Segment) -> Result<Option<usize>> {
-        let further = flags & (xmit::HLINKED | xmit::HLINK_FIRST) == xmit::HLINKED;
-        if self.rules.version < 30 || !further {
-            return Ok(None);
+    fn read_link_index(&self, from: &mut Reader, flags: u32, segment: &mut Segment, into: &mut Incoming) -> Result<()> {
+        if self.rules.version < 30 || flags & xmit::HLINKED == 0 {
+            return Ok(());
+        }
+        let end = segment.end_index();
+        if flags & xmit::HLINK_FIRST != 0 {
+            into.group = Some(end);
+            return Ok(());
         }
         let index = from.varint()?;
-        let end = segment.end_index();
         if index < 0 || index >= end {
             let line = format!("hard-link reference out of range: {index} ({end})");
             return Err(Error::new(ExitCode::PROTOCOL, line));
         }
-        Ok(usize::try_from(index - segment.first_index).ok())
+        into.group = Some(index);
+        into.abbreviated = usize::try_from(index - segment.first_index).ok();
+        if self.log.debug(Debug::Hlink) >= 1 {
+            self.log.say(LogCode::Info, inodes::further(self.log.speaker(), end, index, segment.first_index));
+            segment.further.push((end, index));
+        }
+        Ok(())
+    }
+
+    /// Before protocol 30 every file with further names, and before 28 every file, tells device and inode.
+    fn read_inode(&mut self, from: &mut Reader, flags: u32, into: &mut Incoming) -> Result<()> {
+        let version = self.rules.version;
+        let told = flags & xmit::HLINKED != 0 || version < 28 && into.really_file;
+        if version >= 30 || !self.rules.hard_links || !told {
+            return Ok(());
+        }
+        if version < 28 || flags & xmit::SAME_DEV == 0 {
+            self.last.device = from.longint()?.cast_unsigned();
+        }
+        let inode = from.longint()?.cast_unsigned();
+        into.group = Some(self.inodes.number(self.last.device, inode, &self.log));
+        Ok(())
     }
 
     fn copy_attributes(&mut self, segment: &Segment, position: usize, into: &mut Incoming) {
@@ -412,6 +442,7 @@ impl EntryDecoder {
         let last = &self.last;
         let who = self.log.speaker();
         let is_file = kind(last.mode) == libc::S_IFREG;
+        let is_dir = kind(last.mode) == libc::S_IFDIR;
         let size = incoming.size.cast_unsigned();
         let size = if is_file { size } else { size & 0xffff_ffff }; // the reference keeps 32 bits of other sizes
         let attributes = Attributes {
@@ -419,12 +450,13 @@ impl EntryDecoder {
             mode: last.mode,
             size,
             mtime: (last.mtime, incoming.nsec),
-            atime: (self.rules.atimes && kind(last.mode) != libc::S_IFDIR).then_some(last.atime),
+            atime: (self.rules.atimes && !is_dir).then_some(last.atime),
             uid: if self.rules.owner { last.uid } else { 0 },
             gid: if self.rules.group { last.gid } else { 0 },
             rdev: incoming.rdev,
             link_target: &self.target,
             sum: &self.sum,
+            hard_link: incoming.group.filter(|_| self.rules.hard_links && !is_dir).map(HardLink::Group),
         };
         let (dir, base, slash) = split_path(path);
         let dir = segment.dir(dir, slash, 0, who)?;

@@ -1,6 +1,6 @@
 //! A segment as `--debug=flist3` shows it.
 
-use super::{Entry, Segment, sources::Sources};
+use super::{Entry, Flags, Segment, inodes::further, sources::Sources};
 use crate::{
     bytes,
     log::{Log, LogCode, Speaker},
@@ -29,6 +29,9 @@ impl Segment {
     /// Says what the generator says of a segment that the receiver passed on to it; in the reference it reads the segment
     /// for itself. C: io.c wait_for_receiver
     pub fn tell_taken_over(&self, log: &Log, options: &Options) {
+        for &(index, first) in &self.further {
+            log.say(LogCode::Info, further(log.speaker(), index, first, self.first_index));
+        }
         if log.debug(Debug::Flist) < 2 {
             return;
         }
@@ -60,10 +63,11 @@ impl Segment {
                 rest += &format!(" uid={}", entry.uid());
             }
             if view.group {
-                let skipped = entry.flags().has(super::Flags::SKIP_GROUP);
+                let skipped = entry.flags().has(Flags::SKIP_GROUP);
                 rest += &if skipped { format!(" gid=({})", entry.gid()) } else { format!(" gid={}", entry.gid()) };
             }
-            rest += &format!(" flags={:x}", flags_of(entry));
+            let flags = if sources.is_some() { flags_of(entry) & !Flags::HLINKED.0 } else { flags_of(entry) };
+            rest += &format!(" flags={flags:x}");
             log.say(LogCode::Info, bytes!["[", who, "] i=", index, " ", name, rest]);
         }
     }
@@ -84,7 +88,7 @@ fn name_of(entry: Entry<'_>, sources: Option<&Sources>) -> Vec<u8> {
     bytes![root, " ", entry.path(), if entry.is_dir() { "/" } else { "" }]
 }
 
-/// With the bits that the reference keeps and we do not. C: FLAG_LENGTH64, FLAG_MOD_NSEC
+/// With the bits that the reference keeps and we do not; a sender there knows no hard links. C: FLAG_LENGTH64, FLAG_MOD_NSEC
 fn flags_of(entry: Entry<'_>) -> u16 {
     let long = if entry.is_file() && entry.size() > 0xffff_ffff { 1 << 9 } else { 0 };
     let nsec = if entry.mtime().1 != 0 { 1 << 12 } else { 0 };

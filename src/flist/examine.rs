@@ -8,6 +8,7 @@ use std::{
 use super::{
     Attributes, Flags, Segment, Span,
     form::is_device,
+    inodes::Inodes,
     io_error,
     sources::{Source, Trees},
 };
@@ -80,6 +81,8 @@ pub(super) struct Examiner {
     pub filters: Filters,
     pub log: Log,
     target: Vec<u8>,
+    /// The files with further names, for `-H`.
+    inodes: Option<Inodes>,
 }
 
 impl Examiner {
@@ -104,7 +107,13 @@ impl Examiner {
             filters,
             log: log.clone(),
             target: Vec::new(),
+            inodes: (options.hard_links > 0).then(|| Inodes::for_list(protocol.version)),
         }
+    }
+
+    /// Nothing more will be listed.
+    pub fn end(&mut self) {
+        self.inodes = None;
     }
 
     /// A failure that may hide an existing file: the receiver must not delete what it does not see.
@@ -306,6 +315,9 @@ impl Examiner {
             Some(chmod) if !is_symlink && stat.mode != 0 => chmod.apply(stat.mode),
             _ => stat.mode,
         };
+        let index = segment.end_index();
+        let hard_link =
+            self.inodes.as_mut().and_then(|inodes| inodes.link(&stat, index, segment.first_index, &self.log));
         let nsec = if self.nsec && stat.mtime.1 < 1_000_000_000 { stat.mtime.1 } else { 0 };
         let attributes = Attributes {
             flags,
@@ -318,6 +330,7 @@ impl Examiner {
             rdev: if stat.is_device() { stat.rdev } else { (0, 0) },
             link_target: if is_symlink { &self.target } else { &[] },
             sum: sum.as_ref().map_or(&[], |sum| sum),
+            hard_link,
         };
         segment.push(place.dir, place.base, &attributes, self.log.speaker())?;
         Ok(Some(segment.len() - 1))

@@ -20,6 +20,8 @@ pub(super) mod xmit {
     /// Directories, protocol 30 on.
     pub const NO_CONTENT_DIR: u32 = 1 << 8;
     pub const HLINKED: u32 = 1 << 9;
+    /// Protocols 28 and 29: the device of the hard link before.
+    pub const SAME_DEV: u32 = 1 << 10;
     /// Protocol 30 on.
     pub const USER_NAME_FOLLOWS: u32 = 1 << 10;
     /// Protocols 28 and 29.
@@ -50,6 +52,7 @@ pub(super) struct Rules {
     pub specials: bool,
     pub links: bool,
     pub atimes: bool,
+    pub hard_links: bool,
     /// Bytes of the list's checksum; 0 without `--checksum`.
     pub sum_len: usize,
     pub ignore_errors: bool,
@@ -70,6 +73,7 @@ impl Rules {
             specials: options.specials,
             links: options.links,
             atimes: options.atimes > 0,
+            hard_links: options.hard_links > 0,
             sum_len: if options.checksum { protocol.list_sum.len() } else { 0 },
             ignore_errors: options.ignore_errors,
         }
@@ -104,6 +108,8 @@ pub(super) struct Last {
     pub rdev_major: u32,
     pub uid: u32,
     pub gid: u32,
+    /// Of hard links, before protocol 30.
+    pub device: u64,
 }
 
 /// What a list held so far, for the statistics. C: stats.num_dirs …, total_size

@@ -12,6 +12,7 @@ mod decode;
 mod dump;
 mod examine;
 mod form;
+mod inodes;
 pub mod listed;
 pub mod names;
 pub mod order;
@@ -27,7 +28,7 @@ mod walk_tests;
 
 use std::{collections::VecDeque, sync::Arc};
 
-pub use segment::{Attributes, DirEntry, Entry, Segment};
+pub use segment::{Attributes, DirEntry, Entry, HardLink, Segment};
 pub(crate) use segment::{Record, Span, split_path};
 
 use crate::{
@@ -60,6 +61,7 @@ impl Flags {
     pub const MOUNT_DIR: Self = Self(1 << 3);
     /// A directory that an earlier entry of the same name stands for (sending side).
     pub const DUPLICATE: Self = Self(1 << 4);
+    /// There may be further names of this file.
     pub const HLINKED: Self = Self(1 << 5);
     /// A directory that only leads to what was asked for (`-R`).
     pub const IMPLIED_DIR: Self = Self(1 << 6);

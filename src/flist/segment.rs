@@ -29,8 +29,17 @@ pub(crate) struct Record {
     pub mtime: i64,
     pub uid: u32,
     pub gid: u32,
-    /// 1 + index into `Segment::extras`; 0: none.
+    /// 1 + index into `Segment::extras`; 0: none. Of a hard link (`Flags::HLINKED`) 1 + index into `Segment::links`.
     pub extra: u32,
+}
+
+/// What a hard link has besides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Linked {
+    /// Number of its group, or before protocol 30 on the sending side: index into `Segment::inodes`.
+    group: i32,
+    /// As `Record::extra` of other entries.
+    extra: u32,
 }
 
 /// What only some entries have.
@@ -66,6 +75,16 @@ pub struct Attributes<'a> {
     pub rdev: (u32, u32),
     pub link_target: &'a [u8],
     pub sum: &'a [u8],
+    pub hard_link: Option<HardLink>,
+}
+
+/// What tells that a file has further names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HardLink {
+    /// All names of the file have this number.
+    Group(i32),
+    /// Device and inode, as they travel before protocol 30.
+    Inode(u64, u64),
 }
 
 /// Some entries that travel together: the whole list, or with incremental recursion one directory's contents.
@@ -80,6 +99,10 @@ pub struct Segment {
     pub(crate) dirs: Vec<Dir>,
     pub(crate) records: Vec<Record>,
     pub(crate) extras: Vec<Extra>,
+    links: Vec<Linked>,
+    inodes: Vec<(u64, u64)>,
+    /// For `--debug=hlink`: entries as they came, and the first names that they referred to.
+    pub(crate) further: Vec<(i32, i32)>,
 }
 
 /// A view of one entry: two words, copied freely.
@@ -174,7 +197,10 @@ impl Segment {
 
     /// Appends an entry; `base` is its last component, at most `MAX_PATH` long.
     pub(crate) fn push(&mut self, dir: u32, base: &[u8], of: &Attributes<'_>, speaker: Speaker) -> Result<()> {
-        let extra = self.push_extra(of, speaker)?;
+        let (flags, extra) = match (self.push_extra(of, speaker)?, of.hard_link) {
+            (extra, None) => (of.flags, extra),
+            (extra, Some(link)) => (of.flags.with(Flags::HLINKED), self.push_link(link, extra, speaker)?),
+        };
         let base = self.put(base, speaker)?;
         let base_len = u16::try_from(base.len).map_err(|_| too_large(speaker))?;
         if self.records.len() as i64 + 2 + i64::from(self.first_index) >= i64::from(i32::MAX) {
@@ -184,7 +210,7 @@ impl Segment {
             dir,
             base: base.start,
             base_len,
-            flags: of.flags,
+            flags,
             mode: of.mode,
             nsec: of.mtime.1,
             size: of.size,
@@ -210,6 +236,23 @@ impl Segment {
         u32::try_from(self.extras.len()).map_err(|_| too_large(speaker))
     }
 
+    fn push_link(&mut self, link: HardLink, extra: u32, speaker: Speaker) -> Result<u32> {
+        let group = match link {
+            HardLink::Group(group) => group,
+            HardLink::Inode(device, inode) => {
+                self.inodes.push((device, inode));
+                self.inodes.len() as i32 - 1 // not more than there are entries
+            }
+        };
+        self.links.push(Linked { group, extra });
+        u32::try_from(self.links.len()).map_err(|_| too_large(speaker))
+    }
+
+    /// How many of the entries are hard links, those weeded out included.
+    pub fn link_count(&self) -> usize {
+        self.links.len()
+    }
+
     /// Makes the entry at `first_index - 1`, the directory whose contents these are.
     pub(crate) fn set_parent(&mut self, dir: &DirEntry, speaker: Speaker) -> Result<()> {
         let (parent, base, slash) = split_path(&dir.path);
@@ -226,6 +269,8 @@ impl Segment {
         self.dirs.shrink_to_fit();
         self.records.shrink_to_fit();
         self.extras.shrink_to_fit();
+        self.links.shrink_to_fit();
+        self.inodes = Vec::new(); // on the wire by now
     }
 
     /// Takes an entry out of the list; its index stays.
@@ -380,7 +425,25 @@ impl<'a> Entry<'a> {
     }
 
     fn extra(self) -> Option<&'a Extra> {
-        self.segment.extras.get((self.record.extra as usize).checked_sub(1)?)
+        let number = self.linked().map_or(self.record.extra, |(_, linked)| linked.extra);
+        self.segment.extras.get((number as usize).checked_sub(1)?)
+    }
+
+    fn linked(self) -> Option<(usize, &'a Linked)> {
+        let at = (self.record.extra as usize).checked_sub(1).filter(|_| self.record.flags.has(Flags::HLINKED))?;
+        Some((at, self.segment.links.get(at)?))
+    }
+
+    /// Of a hard link: its place among the segment's links, which is below `link_count()`, and its group's number.
+    /// C: F_HL_GNUM
+    pub fn hard_link(self) -> Option<(usize, i32)> {
+        self.linked().map(|(at, linked)| (at, linked.group))
+    }
+
+    /// Device and inode of a hard link, before protocol 30 and until the list is sent.
+    pub fn inode(self) -> Option<(u64, u64)> {
+        let (_, linked) = self.linked()?;
+        self.segment.inodes.get(usize::try_from(linked.group).ok()?).copied()
     }
 
     /// What a symlink points to, as it shall be stored.

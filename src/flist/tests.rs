@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    Attributes, Entry, Flags, Segment,
+    Attributes, Entry, Flags, HardLink, Segment,
     codec::Encoder,
     io_error,
     order::{self, Order},
@@ -72,6 +72,7 @@ struct File {
     ids: (u32, u32),
     rdev: (u32, u32),
     target: String,
+    hard_link: Option<HardLink>,
 }
 
 impl File {
@@ -99,6 +100,7 @@ impl File {
             rdev: if self.is_device() { self.rdev } else { (0, 0) },
             link_target: if self.kind() == libc::S_IFLNK { self.target.as_bytes() } else { &[] },
             sum: if is_file { b"0123456789abcdef" } else { &[] },
+            hard_link: self.hard_link,
         };
         segment.push(dir, base, &attributes, Speaker::Sender).unwrap();
     }
@@ -171,7 +173,18 @@ fn any_file() -> impl Strategy<Value = File> {
             let path = name.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect::<Vec<_>>().join("/");
             let path = path.replace('\0', "0");
             let path = if path.is_empty() { "x".into() } else { path };
-            File { path, flags, mode: kind | mode, size, mtime: (mtime, nsec), atime, ids, rdev, target }
+            File {
+                path,
+                flags,
+                mode: kind | mode,
+                size,
+                mtime: (mtime, nsec),
+                atime,
+                ids,
+                rdev,
+                target,
+                hard_link: None,
+            }
         })
 }
 
@@ -245,7 +258,66 @@ fn plain(path: &str, mode: u32) -> File {
         ids: (0, 0),
         rdev: (0, 0),
         target: "t".into(),
+        hard_link: None,
     }
+}
+
+/// `-H` besides.
+fn with_links() -> Options {
+    Options { hard_links: 1, ..options(true) }
+}
+
+#[test]
+fn groups_of_hard_links_travel() {
+    let file = libc::S_IFREG | 0o644;
+    for version in 27..=32 {
+        let protocol = protocol(version, false);
+        let link = |first: i32, inode: u64| {
+            Some(if version < 30 { HardLink::Inode(1 + inode / 10, inode) } else { HardLink::Group(first) })
+        };
+        let with = |path: &str, mode, hard_link| File { hard_link, ..plain(path, mode) };
+        let single = if version < 28 { link(9, 99) } else { None };
+        let files = [
+            with("z", file, link(0, 5)),
+            with("alone", file, single),
+            with("l1", libc::S_IFLNK | 0o777, if version < 28 { None } else { link(2, 16) }),
+            with("b", file, link(0, 5)),
+            with("l2", libc::S_IFLNK | 0o777, if version < 28 { None } else { link(2, 16) }),
+            with("a", file, link(0, 5)),
+        ];
+        let received = decoded(&encoded(&files, &protocol, &with_links(), 0), &protocol, &with_links()).unwrap();
+        let segment = received.segment;
+        let group = |name: &str| {
+            let (_, entry) = segment.entries().find(|(_, entry)| entry.path() == name.as_bytes()).unwrap();
+            files.iter().find(|file| file.path == name).unwrap().check(entry, version, true);
+            assert_eq!(entry.flags().has(Flags::HLINKED), entry.hard_link().is_some());
+            entry.hard_link().map(|(_, group)| group)
+        };
+        assert!(group("z").is_some() && group("z") == group("a") && group("z") == group("b"), "protocol {version}");
+        assert_eq!(group("l1"), group("l2"));
+        assert!(group("l1") != group("z") && (group("alone").is_some() == (version < 28)));
+    }
+}
+
+#[test]
+fn references_to_first_names_lie_within_the_list() {
+    let (protocol, options) = (protocol(32, false), with_links());
+    for first in [-1, 1, 2, i32::MAX, i32::MIN] {
+        let files =
+            [plain("a", libc::S_IFREG), File { hard_link: Some(HardLink::Group(first)), ..plain("b", libc::S_IFREG) }];
+        let bytes = encoded(&files, &protocol, &options, 0);
+        if first == 1 {
+            decoded(&bytes, &protocol, &options).unwrap(); // it is the first itself
+            continue;
+        }
+        let error = decoded(&bytes, &protocol, &options).unwrap_err();
+        let line = format!("hard-link reference out of range: {first} (1)");
+        assert_eq!((error.code, error.message), (ExitCode::PROTOCOL, line.into_bytes()));
+    }
+    // one that is no first name, and no file even, may be referred to: the entry becomes the same
+    let files = [plain("a", libc::S_IFDIR), File { hard_link: Some(HardLink::Group(0)), ..plain("b", libc::S_IFREG) }];
+    let segment = decoded(&encoded(&files, &protocol, &options, 0), &protocol, &options).unwrap().segment;
+    assert!(segment.entries().all(|(_, entry)| entry.is_dir() && entry.hard_link().is_none()));
 }
 
 fn refusal(files: &[File], relative: bool, inc: bool, requested: Option<Requested>) -> (ExitCode, String) {

@@ -106,7 +106,7 @@ impl Rules {
             (kind == Kind::Regular && wanted.size != stat.size, Flags::REPORT_SIZE),
             (new_time, Flags::REPORT_TIME),
             (!matches!(kind, Kind::Directory | Kind::Symlink) && self.atime_differs(wanted, stat), Flags::REPORT_ATIME),
-            (kind != Kind::Symlink && self.perms_differ(wanted, stat), Flags::REPORT_PERMS),
+            (!(kind == Kind::Symlink && stat.is_symlink()) && self.perms_differ(wanted, stat), Flags::REPORT_PERMS),
             (self.owner_differs(wanted, stat), Flags::REPORT_OWNER),
             (self.group_differs(wanted, stat), Flags::REPORT_GROUP),
         ] {

@@ -176,7 +176,7 @@ pub static FLAGS: &[Flag] = &[
         .help(&[("", "transform symlink to directory into referent directory")]),
     link("keep-dirlinks").short(b'K').switch(set!(keep_dirlinks)).letter(|f| (f.o.keep_dirlinks && f.we_send).into())
         .help(&[("", "treat symlinked directory on receiver as directory")]),
-    link("hard-links").short(b'H').off(&["no-hard-links", "no-H"]).switch(count!(hard_links)).later()
+    link("hard-links").short(b'H').off(&["no-hard-links", "no-H"]).switch(count!(hard_links))
         .letter(|f| f.o.hard_links.min(2)).help(&[("", "preserve hard links")]),
     meta("perms").short(b'p').off(&["no-perms", "no-p"]).switch(set!(perms)).letter(|f| f.o.perms.into())
         .help(&[("", "preserve permissions")]),

@@ -2,7 +2,7 @@
 
 use std::{io, mem};
 
-use super::{Generator, basis::Origin, decide::Visit};
+use super::{Generator, basis::Origin, decide::Visit, hard_links::Led};
 use crate::{
     bytes,
     dest::{
@@ -124,6 +124,7 @@ impl Generator<'_> {
             if !self.link_file(visit, found) {
                 return self.use_copy(visit, found);
             }
+            self.lead(visit, Led { stat: Some(found.stat), from: Some(found.position), told: false })?;
             if !self.reports() && (self.name_level() >= 2 || self.transfer.itemize() > 1) {
                 self.itemize(visit, Some(&found.stat), Flags::LOCAL_CHANGE | Flags::XNAME_FOLLOWS)?;
             }
@@ -175,6 +176,7 @@ impl Generator<'_> {
         } else if self.reports() && !self.itemizing && self.name_level() >= 1 {
             self.log.say(LogCode::Info, visit.path);
         }
+        self.lead(visit, Led::known(found.stat))?;
         Ok(Tried::Settled)
     }
 
@@ -188,7 +190,33 @@ impl Generator<'_> {
         done
     }
 
-    fn tell_up_to_date(&self, visit: Visit<'_>, slash: &str) {
+    /// What an alternative directory has of a name that is to be linked to the file `leader`; and whether, being another
+    /// name of that already, it is not worth a word. C: in hlink.c hard_link_check
+    pub(super) fn find_linked(&self, visit: Visit<'_>, leader: &Stat) -> Result<(Option<Stat>, bool)> {
+        let rules = &self.transfer.rules;
+        let (mut last, mut alike) = (None, false);
+        for (_, alternative) in self.alternatives.numbered() {
+            let Ok(stat) = alternative.stat(visit.path) else { continue };
+            last = Some(stat);
+            if self.alternatives.kind() == Some(AltDest::Link) {
+                if stat.same_file(leader) {
+                    let quiet = self.transfer.itemize() == 0 || self.name_level() < 2 && self.transfer.itemize() < 2;
+                    return Ok((last, quiet));
+                }
+                continue;
+            }
+            let Some(root) = alternative.root().filter(|_| visit.wanted.kind() == Kind::Regular) else { continue };
+            if rules.quick_check(&visit.wanted, &stat, root, visit.path)? {
+                alike = true;
+                if rules.attrs_unchanged(&visit.wanted, &stat) {
+                    break;
+                }
+            }
+        }
+        Ok((last.filter(|_| alike), false))
+    }
+
+    pub(super) fn tell_up_to_date(&self, visit: Visit<'_>, slash: &str) {
         if self.name_level() >= 2 && self.reports() {
             self.log.say(LogCode::Client, bytes![visit.path, slash, " is uptodate"]);
         }
@@ -211,6 +239,9 @@ impl Generator<'_> {
         let is_dir = visit.wanted.kind() == Kind::Directory;
         let from = self.alternative(found.position).filter(|_| kind == AltDest::Link && !is_dir);
         let linked = from.is_some_and(|(from, _)| from.link(self.dest(), visit.path).is_ok());
+        if linked {
+            self.lead(visit, Led::default())?;
+        }
         let passed_over = kind == AltDest::Compare && !is_dir;
         if self.itemizing && self.transfer.itemize() > 0 && (self.name_level() >= 2 || self.transfer.itemize() > 1) {
             let change = match (passed_over, linked) {

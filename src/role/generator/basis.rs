@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fs::File, io};
 
-use super::{Generator, decide::Visit};
+use super::{Generator, decide::Visit, hard_links::Led};
 use crate::{
     bytes,
     delta::blocks::{BlockLayout, SumLength},
@@ -69,6 +69,10 @@ impl Generator<'_> {
         let for_real = self.transfer.for_real();
         let opens = for_real && !self.transfer.whole_file;
         let basis = if opens { self.open_basis(visit, &origin, size) } else { Basis::None };
+        if matches!(basis, Basis::Unreadable) && self.may_wait(visit) {
+            self.defer(visit);
+            return Ok(());
+        }
         if for_real && self.loses_old(visit, &origin) && !matches!(basis, Basis::Unreadable) {
             if backup::duplicate(self.dest(), visit.path).is_none() {
                 return Ok(()); // which was said
@@ -132,6 +136,9 @@ impl Generator<'_> {
     /// Writes the request for a file: index, item, sums of the basis.
     pub(super) fn request(&mut self, visit: Visit<'_>, origin: &Origin, old: Option<Stat>, basis: Basis) -> Result<()> {
         let old = old.filter(|_| !matches!(basis, Basis::Unreadable));
+        if let Some(groups) = self.groups.as_mut().filter(|_| visit.entry.hard_link().is_some()) {
+            groups.sent(&self.list, visit.index);
+        }
         if self.incremental()
             && self.transfer.for_real()
             && let Some(progress) = self.progress.get_mut(self.current)
@@ -151,7 +158,7 @@ impl Generator<'_> {
             self.debug_sums(2, || bytes!["generating and sending sums for ", visit.index]);
         }
         match basis {
-            _ if !self.transfer.for_real() => Ok(()),
+            _ if !self.transfer.for_real() => self.lead(visit, Led::known(old.unwrap_or_default())),
             Basis::File(file, size) if size > 0 => self.write_sums(visit, origin, file, size),
             _ => SumHead::default().write(self.writer),
         }
@@ -199,6 +206,24 @@ impl Generator<'_> {
 
     fn item_flags(&self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags, named: bool) -> Flags {
         self.transfer.rules.item_flags(&visit.wanted, old, flags, named)
+    }
+
+    /// As [`Self::itemize`] with the name of what the entry is linked to; an empty one says that it was already.
+    pub(super) fn itemize_as(&mut self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags, name: &[u8]) -> Result<()> {
+        let named = !name.is_empty();
+        let flags = self.item_flags(visit, old, flags, named);
+        let quiet = self.name_level() < 2 && self.transfer.itemize() < 2 && !named;
+        if quiet && !flags.any(Flags::SIGNIFICANT) {
+            return Ok(());
+        }
+        let version = self.transfer.protocol.version;
+        if version >= 29 {
+            self.outgoing.write(self.writer, Index::Entry(visit.index))?;
+            return Item { name: Some(name.to_vec()), ..Item::new(flags) }.write(self.writer, version);
+        }
+        let about = About { bits: flags.0, hard_link: name, ..About::default() };
+        self.transfer.tell(&self.log, visit.entry, &about);
+        Ok(())
     }
 
     /// Tells the sender (or, before protocol 29, our own user) what changed about an entry. C: generator.c itemize

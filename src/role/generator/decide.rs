@@ -6,6 +6,7 @@ use super::{
     Generator,
     alternatives::{Other, Tried},
     basis::{Basis, Origin},
+    hard_links::Led,
     spare::Spared,
 };
 use crate::{
@@ -55,8 +56,9 @@ impl Generator<'_> {
         if self.dirs.is_skipped(&path) {
             if entry.is_dir() {
                 self.dirs.mark_missing(index);
+                return Ok(());
             }
-            return Ok(());
+            return self.skip_link(entry, index);
         }
         if entry.is_dir() && self.incremental() {
             return self.prepare_dir(entry, &path);
@@ -69,13 +71,16 @@ impl Generator<'_> {
             if entry.is_dir() && spared == Spared::Missing {
                 self.pass_over(index, &path);
             }
-            return Ok(());
+            return self.skip_link(entry, index);
         }
         if entry.is_dir() {
             return self.visit_dir(entry, index, &path, old).map(drop);
         }
         let existing = old.as_ref().ok().filter(|old| !old.is_dir()).map(|old| old.mode);
         let visit = Visit { entry, index, path: &path, wanted: self.wanted(entry, existing), pass };
+        if self.follow_leader(visit, &old)? {
+            return Ok(());
+        }
         match Kind::of(entry.mode()) {
             Kind::Symlink if self.transfer.options.links => self.visit_symlink(visit, old),
             kind @ (Kind::Device | Kind::Special) if self.makes_nodes(kind) => self.visit_node(visit, old),
@@ -146,12 +151,12 @@ impl Generator<'_> {
 
     fn visit_symlink(&mut self, visit: Visit<'_>, old: io::Result<Stat>) -> Result<()> {
         let target = visit.entry.link_target();
-        if self.transfer.options.safe_links && unsafe_symlink(target, visit.path) {
+        if self.is_unsafe(visit) {
             if self.name_level() >= 1 {
                 let name = visit.entry.path();
                 self.log.say(LogCode::Info, bytes!["ignoring unsafe symlink \"", name, "\" -> \"", target, "\""]);
             }
-            return Ok(());
+            return self.skip_link(visit.entry, visit.index);
         }
         if self.is_current(visit, &old)? {
             self.keep(visit, &old)?;
@@ -167,6 +172,13 @@ impl Generator<'_> {
             self.tell_success(visit.index, visit.path); // also for `--remove-sent-files`: this one was
         }
         Ok(())
+    }
+
+    /// Whether the entry is a symlink that `--safe-links` does not want there.
+    pub(super) fn is_unsafe(&self, visit: Visit<'_>) -> bool {
+        let options = &self.transfer.options;
+        let symlink = options.safe_links && options.links && visit.entry.is_symlink();
+        symlink && unsafe_symlink(visit.entry.link_target(), visit.path)
     }
 
     fn visit_node(&mut self, visit: Visit<'_>, old: io::Result<Stat>) -> Result<()> {
@@ -210,7 +222,10 @@ impl Generator<'_> {
         let how =
             How { report: self.reports(), exact_times: regular && self.transfer.options.checksum, ..How::default() };
         self.dest().set_attrs(visit.path, &visit.wanted, old, how);
-        if self.itemizing { self.itemize(visit, Some(old), Flags::default()) } else { Ok(()) }
+        if self.itemizing {
+            self.itemize(visit, Some(old), Flags::default())?;
+        }
+        self.lead(visit, Led::known(*old))
     }
 
     /// Whether setting attributes tells names; not where items are told. C: maybe_ATTRS_REPORT
@@ -222,15 +237,13 @@ impl Generator<'_> {
     fn made(&mut self, visit: Visit<'_>, old: Option<Stat>, told: bool, line: impl FnOnce() -> Vec<u8>) -> Result<()> {
         self.dest().set_new_attrs(visit.path, &visit.wanted);
         if told {
-            return Ok(());
-        }
-        if self.itemizing {
-            return self.itemize(visit, old.as_ref(), Flags::LOCAL_CHANGE | Flags::REPORT_CHANGE);
-        }
-        if self.name_level() >= 1 {
+            // so was what is linked to it
+        } else if self.itemizing {
+            self.itemize(visit, old.as_ref(), Flags::LOCAL_CHANGE | Flags::REPORT_CHANGE)?;
+        } else if self.name_level() >= 1 {
             self.log.say(LogCode::Info, line());
         }
-        Ok(())
+        self.lead(visit, Led { told, ..Led::default() })
     }
 
     /// What a file's size is beyond, if it is. The second pass asks again for what the first one let through.
@@ -256,7 +269,7 @@ impl Generator<'_> {
             if self.log.info(Info::Skip) >= 1 {
                 self.log.say(LogCode::Info, bytes![visit.path, " is newer"]);
             }
-            return Ok(());
+            return self.skip_link(visit.entry, visit.index);
         }
         let writes_device = self.transfer.options.write_devices && old.as_ref().is_ok_and(Stat::is_device);
         if let Ok(other) = old.as_ref()
@@ -311,10 +324,14 @@ impl Generator<'_> {
             return self.request_from(visit, origin, None, size);
         }
         match old {
+            Err(_) if self.may_wait(visit) => {
+                self.defer(visit);
+                Ok(())
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let what = bytes!["recv_generator: failed to stat ", self.names.full(visit.path)];
                 self.log.syserr(LogCode::ErrorXfer, what, &error);
-                Ok(())
+                self.give_up(visit)
             }
             _ => self.request(visit, &Origin::default(), None, Basis::None),
         }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
+    io, mem,
 };
 
 use super::{Generator, alternatives::Other, decide::Visit, spare::Spared};
@@ -70,9 +70,27 @@ impl Dirs {
         self.dry_missing = None;
     }
 
+    /// For another visit of something in `dir`: what depends on where the walk is, to be handed to [`Dirs::come_back`].
+    pub fn leave(&mut self, dir: &[u8]) -> Place {
+        self.parent = Some(dir.to_vec()); // it was checked
+        Place { skipped: self.skipped.take(), dry_missing: self.dry_missing.take(), last: mem::take(&mut self.last) }
+    }
+
+    pub fn come_back(&mut self, place: Place) {
+        let Place { skipped, dry_missing, last } = place;
+        (self.skipped, self.dry_missing, self.last, self.parent) = (skipped, dry_missing, last, None);
+    }
+
     pub fn mark_missing(&mut self, index: i32) {
         self.missing.insert(index);
     }
+}
+
+/// Where the walk is among the directories.
+pub(super) struct Place {
+    skipped: Option<Vec<u8>>,
+    dry_missing: Option<Vec<u8>>,
+    last: Vec<u8>,
 }
 
 /// Whether `path` lies somewhere below `dir`.

@@ -8,6 +8,8 @@ mod basis;
 mod decide;
 mod dirs;
 mod fuzzy;
+mod groups;
+mod hard_links;
 mod prune;
 mod spare;
 
@@ -42,6 +44,9 @@ const BREATH: Duration = Duration::from_millis(50);
 const LONG_BREATH: Duration = Duration::from_secs(1);
 /// After as many entries, with the whole list here, requests go. C: loopchk_limit
 const STRIDE: i32 = 200;
+
+/// With hard links, so many entries are waited for before the walk goes on. C: MIN_FILECNT_LOOKAHEAD/2
+const LINKS_AHEAD: usize = 500;
 
 /// How far a segment is while its files are under way.
 #[derive(Debug, Default)]
@@ -79,6 +84,12 @@ pub struct Generator<'a> {
     phases_done: u32,
     receiver_gone: bool,
     redo: VecDeque<i32>,
+    /// Hard links, if they are kept.
+    groups: Option<groups::Groups>,
+    /// Files with further names that came, or (true) will not come.
+    links_news: VecDeque<(i32, bool)>,
+    /// To be visited once more before anything else.
+    again: Vec<i32>,
     root: Root,
     places: Places,
     names: Names,
@@ -112,6 +123,7 @@ impl<'a> Generator<'a> {
         given: Given,
     ) -> Result<Self> {
         let Given { target, alternatives, mut filters, io_error } = given;
+        let options = &transfer.options;
         let incremental = transfer.protocol.compat.inc_recurse;
         let missing = target.root.is_none();
         let root = match target.root {
@@ -144,6 +156,9 @@ impl<'a> Generator<'a> {
             phases_done: 0,
             receiver_gone: false,
             redo: VecDeque::new(),
+            groups: (options.hard_links > 0 && !options.list_only).then(|| groups::Groups::new(incremental)),
+            links_news: VecDeque::new(),
+            again: Vec::new(),
             itemizing: transfer.protocol.version >= 29 || !transfer.server() && transfer.itemize() > 0,
             dirs: dirs::Dirs::new(transfer, target.created, target.single.is_some()),
             root,
@@ -167,7 +182,7 @@ impl<'a> Generator<'a> {
     pub fn run(mut self, initial: Vec<Arc<Segment>>, complete: bool) -> Result<i32> {
         self.list_end |= complete;
         self.debug(|| bytes!["generator starting pid=", std::process::id()]);
-        initial.into_iter().for_each(|segment| self.add_segment(segment, 0));
+        initial.into_iter().try_for_each(|segment| self.add_segment(segment, 0))?;
         self.prune_before().map_err(|error| self.told_before(error))?;
         if self.log.debug(Debug::Flist) >= 1 {
             let how = if self.transfer.whole_file { "disabled for local transfer or --whole-file" } else { "enabled" };
@@ -188,14 +203,19 @@ impl<'a> Generator<'a> {
         self.transfer.protocol.compat.inc_recurse
     }
 
-    fn add_segment(&mut self, segment: Arc<Segment>, io_error: i32) {
-        self.list.push(segment);
+    fn add_segment(&mut self, segment: Arc<Segment>, io_error: i32) -> Result<()> {
+        self.list.push(Arc::clone(&segment));
         self.progress.push_back(Progress { io_error, ..Progress::default() });
+        self.groups.as_mut().map_or(Ok(()), |groups| groups.add(&self.list, &segment))
     }
 
     /// Visits every entry once, segment by segment, as they arrive.
     fn walk(&mut self) -> Result<()> {
         while let Some(segment) = self.list.segment(self.current).map(Arc::clone) {
+            // A name that leads should be the last of its group, as far as can be known.
+            while self.groups.is_some() && !self.list_end && self.list.total() < LINKS_AHEAD {
+                self.wait()?;
+            }
             self.walk_segment(&segment)?;
             if !self.incremental() {
                 return self.outgoing.write(self.writer, Index::Done);
@@ -245,10 +265,16 @@ impl<'a> Generator<'a> {
     /// Takes in what the receiver had to say, works off the redo queue and lets go of finished segments.
     /// C: generator.c check_for_finished_files
     fn settle(&mut self, redo: bool) -> Result<()> {
+        self.visit_again()?;
         while let Ok(news) = self.feedback.try_recv() {
             self.take(news)?;
         }
         loop {
+            if let Some((index, failed)) = self.links_news.pop_front() {
+                self.link_came(index, failed)?;
+                self.visit_again()?;
+                continue;
+            }
             if redo && let Some(index) = self.redo.pop_front() {
                 self.redo_one(index)?;
                 continue;
@@ -263,20 +289,39 @@ impl<'a> Generator<'a> {
     }
 
     fn redo_one(&mut self, index: i32) -> Result<()> {
-        let (at, segment) = self.locate(index)?;
-        let entry = segment.get(index).ok_or_else(|| bad_index(index))?;
-        let current = std::mem::replace(&mut self.current, at);
-        let done = self.visit(entry, index, Pass::Redo);
-        self.current = current;
+        let at = self.visit_out_of_turn(index, Pass::Redo)?;
         if let Some(progress) = self.progress.get_mut(at) {
             progress.to_redo = progress.to_redo.saturating_sub(1);
         }
-        done
+        self.visit_again()
+    }
+
+    /// Visits names that shall lead their groups because others cannot.
+    fn visit_again(&mut self) -> Result<()> {
+        while let Some(index) = self.again.pop() {
+            self.visit_out_of_turn(index, Pass::First)?;
+        }
+        Ok(())
+    }
+
+    /// Visits an entry that was visited before, whatever directory is being walked; gives back where its segment is.
+    fn visit_out_of_turn(&mut self, index: i32, pass: Pass) -> Result<usize> {
+        let (at, segment) = self.locate(index)?;
+        let entry = segment.get(index).ok_or_else(|| bad_index(index))?;
+        let current = std::mem::replace(&mut self.current, at);
+        let place = self.dirs.leave(entry.dir());
+        let done = self.visit(entry, index, pass);
+        self.dirs.come_back(place);
+        self.current = current;
+        done.map(|()| at)
     }
 
     fn finish_first_segment(&mut self) -> Result<()> {
         self.outgoing.write(self.writer, Index::Done)?;
         let missing = self.progress.pop_front().is_some_and(|progress| progress.parent_missing);
+        if let Some(groups) = &mut self.groups {
+            groups.drop_first();
+        }
         if let Some(segment) = self.list.drop_first()
             && let Some(parent) = segment.parent_entry()
         {
@@ -325,7 +370,7 @@ impl<'a> Generator<'a> {
         match news {
             Feedback::Segment(segment, io_error) => {
                 segment.tell_taken_over(&self.log, &self.transfer.options);
-                self.add_segment(segment, io_error);
+                self.add_segment(segment, io_error)?;
             }
             Feedback::ListEnd => {
                 self.list_end = true;
@@ -340,18 +385,26 @@ impl<'a> Generator<'a> {
             }
             Feedback::Finished(indexes) => {
                 for index in indexes {
-                    self.settled(index)?;
                     self.tell_finished(index)?;
+                    self.came(index, false)?;
                 }
             }
-            Feedback::Declined(index) => {
-                self.settled(index)?;
-            }
+            Feedback::Declined(index) => self.came(index, true)?,
             Feedback::IoError(kinds) => self.io_error |= kinds,
             Feedback::Gone => self.receiver_gone = true,
             Feedback::Line => self.writer.flush()?,
         }
         Ok(())
+    }
+
+    /// A file came or (`failed`) will not. Of one with further names its segment is kept until they were seen to.
+    fn came(&mut self, index: i32, failed: bool) -> Result<()> {
+        self.list.segment_for_peer(index, "got_flist_entry_status", Speaker::Generator)?;
+        if self.groups.as_ref().is_some_and(|groups| groups.is_member(&self.list, index)) {
+            self.links_news.push_back((index, failed));
+            return Ok(());
+        }
+        self.settled(index).map(drop)
     }
 
     /// Notes that a requested file is no longer under way. C: io.c got_flist_entry_status
