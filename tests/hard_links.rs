@@ -413,3 +413,50 @@ fn many_groups() {
     ];
     check_all(&cases, &[(LOCAL, &ALONE), (PIPES, ONE_END)]);
 }
+
+// With other options
+
+/// Beside the destination: `one` has the groups as they are, `other` some of it in other states.
+fn alternatives(destination: &Path, source: &Path) {
+    let beside = |name: &str| dir(destination.with_file_name(name));
+    with_groups(&beside("one"), source);
+    stale_middle(&beside("other"), source);
+}
+
+fn alternatives_and_some(destination: &Path, source: &Path) {
+    alternatives(destination, source);
+    no_leaders(destination, source);
+}
+
+/// In `one` all names are files of their own, in `other` some are missing.
+fn broken_alternatives(destination: &Path, source: &Path) {
+    let beside = |name: &str| dir(destination.with_file_name(name));
+    broken(&beside("one"), source);
+    no_leaders(&beside("other"), source);
+}
+
+const KINDS: [&str; 3] = ["--link-dest=", "--copy-dest=", "--compare-dest="];
+
+fn each_kind(name: &'static str, args: &str, before: fn(&Path, &Path)) -> Vec<Case> {
+    let one = |kind: &str, dirs: &[&str]| {
+        let case = update(name, args, before).beside(&["one", "other"]);
+        dirs.iter().fold(case, |case, dir| case.arg(&format!("{kind}../{dir}")))
+    };
+    let cases = KINDS.iter().flat_map(|kind| [one(kind, &["one"]), one(kind, &["other", "one"])]);
+    cases.collect()
+}
+
+#[test]
+fn alternative_directories() {
+    in_each_place(&each_kind("alternatives", "-aHi", alternatives));
+    everywhere(&each_kind("alternatives, all items", "-aHii", alternatives));
+    // with incremental recursion the reference hangs
+    everywhere(&each_kind("alternatives, something there", "-aHi --no-inc-recursive", alternatives_and_some));
+    everywhere(&each_kind("broken alternatives", "-aHii", broken_alternatives));
+    everywhere(&each_kind("alternatives, dry", "-aHni", alternatives));
+    everywhere(&each_kind("broken alternatives, dry", "-aHnii --no-inc-recursive", broken_alternatives));
+    let unordered = |cases: Vec<Case>| cases.into_iter().map(Case::unordered).collect::<Vec<_>>();
+    everywhere(&unordered(each_kind("alternatives, names", "-aHvv", alternatives)));
+    everywhere(&unordered(each_kind("broken alternatives, names", "-aHvv", broken_alternatives)));
+    check_all(&each_kind("alternatives, of old", "-aHi --protocol=29", alternatives), &[(LOCAL, &ALONE)]);
+}
