@@ -91,7 +91,8 @@ impl Generator<'_> {
                 }
                 Ok(())
             }
-        }
+        }?;
+        self.release(entry, index)
     }
 
     /// `--list-only`: a line instead of anything else.
@@ -331,7 +332,7 @@ impl Generator<'_> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let what = bytes!["recv_generator: failed to stat ", self.names.full(visit.path)];
                 self.log.syserr(LogCode::ErrorXfer, what, &error);
-                self.give_up(visit)
+                Ok(())
             }
             _ => self.request(visit, &Origin::default(), None, Basis::None),
         }

@@ -300,6 +300,25 @@ impl Groups {
         self.take_up(list, prev)
     }
 
+    /// After a visit: if the last of a group is neither in place nor under way, and is no reason for anyone to wait any
+    /// more, gives back the last of those who do.
+    pub fn release(&mut self, list: &FileList, index: i32, group: i32) -> Option<i32> {
+        self.mark(list, index).filter(|mark| mark.last && mark.stage == Stage::Open)?;
+        let mut at = index;
+        loop {
+            let Before::Name(prev) = self.before(list, at, group) else { return None };
+            match self.mark(list, prev)?.stage {
+                Stage::Open => at = prev,
+                Stage::Deferred => {
+                    self.set(list, index, |mark| (mark.stage, mark.last) = (Stage::Skipped, false));
+                    self.set(list, prev, |mark| mark.last = true);
+                    return self.take_up(list, prev);
+                }
+                _ => return None,
+            }
+        }
+    }
+
     /// A file that was asked for will not come: the last of those who wait for it is to be dealt with again. The
     /// reference forgets them, unless the file was the last of its group.
     pub fn fail(&mut self, list: &FileList, index: i32) -> Option<i32> {
@@ -498,6 +517,20 @@ mod tests {
         assert!(!scene.groups.may_wait(&scene.list, 1));
         scene.groups.sent(&scene.list, 1);
         assert_eq!(scene.lead(1, 0), [0]);
+    }
+
+    #[test]
+    fn when_nothing_comes_of_the_last_one_that_waits_leads() {
+        let mut scene = Scene::with(false, &[0, 0, 0]);
+        assert_eq!(scene.groups.release(&scene.list, 0, 0), None, "not the last");
+        scene.groups.defer(&scene.list, 0);
+        assert_eq!(scene.groups.release(&scene.list, 2, 0), Some(0), "what failed before it is passed by");
+        scene.groups.sent(&scene.list, 0);
+        assert_eq!(scene.groups.release(&scene.list, 2, 0), None);
+        let mut scene = Scene::with(false, &[0, 0]);
+        scene.groups.defer(&scene.list, 0);
+        scene.groups.sent(&scene.list, 1);
+        assert_eq!(scene.groups.release(&scene.list, 1, 0), None, "it is under way");
     }
 
     #[test]

@@ -177,10 +177,12 @@ impl Generator<'_> {
         self.take_up(next)
     }
 
-    /// As [`Self::skip_link`] for an entry that failed: if it is the last of its group, those before it shall not wait
-    /// in vain. The reference lets them.
-    pub(super) fn give_up(&mut self, visit: Visit<'_>) -> Result<()> {
-        if self.may_wait(visit) { Ok(()) } else { self.skip_link(visit.entry, visit.index) }
+    /// After a visit: if nothing came of the last of a group, one of those that count on it has to lead. The reference
+    /// forgets them.
+    pub(super) fn release(&mut self, entry: Entry<'_>, index: i32) -> Result<()> {
+        let Some((_, group)) = entry.hard_link() else { return Ok(()) };
+        let next = self.groups.as_mut().and_then(|groups| groups.release(&self.list, index, group));
+        self.take_up(next)
     }
 
     /// Whether a later name of the group shall lead.
