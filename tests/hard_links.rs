@@ -460,3 +460,106 @@ fn alternative_directories() {
     everywhere(&unordered(each_kind("broken alternatives, names", "-aHvv", broken_alternatives)));
     check_all(&each_kind("alternatives, of old", "-aHi --protocol=29", alternatives), &[(LOCAL, &ALONE)]);
 }
+
+/// Some names have only a beginning of what they shall have.
+fn shorter(destination: &Path, source: &Path) {
+    settled(destination, source, |top| {
+        for name in ["z/three", "m/inner/three", "a/early"] {
+            let bytes = fs::read(top.join(name)).expect("read");
+            fs::remove_file(top.join(name)).expect("remove");
+            zoo::file(&top.join(name), &bytes[..bytes.len() / 2]);
+        }
+    });
+}
+
+/// Names that the source does not have, some of them further names of those it has.
+fn extraneous(destination: &Path, source: &Path) {
+    settled(destination, source, |top| {
+        relink(top, "pair-1", "extra-1");
+        relink(top, "z/three", "z/extra");
+        zoo::file(&dir(top.join("m/gone")).join("x"), b"x");
+        relink(top, "m/gone/x", "pair-2");
+        relink(top, "m/gone/x", "a/early");
+    });
+}
+
+#[test]
+fn names_that_are_left_as_they_are() {
+    for args in ["-aHi --ignore-existing", "-aHi --existing", "-aHi --ignore-existing --no-inc-recursive"] {
+        everywhere(&[
+            update("left, no leaders", args, no_leaders),
+            update("left, stale middle", args, stale_middle),
+            update("left, broken", args, broken),
+        ]);
+    }
+    everywhere(&[
+        update("left, said", "-aHvv --ignore-existing", no_leaders).unordered(),
+        update("not made, said", "-aHvv --existing", no_leaders).unordered(),
+        update("small ones", "-aHi --max-size=5000", broken),
+        update("large ones", "-aHi --min-size=5000", no_leaders),
+        row("first names left out", "-aHi --exclude=/pair-1 --exclude=/three --exclude=/a/e* --exclude=/m/pipe"),
+        update("left out, update", "-aHi --exclude=three --exclude=late --exclude=soft*", stale_middle),
+    ]);
+}
+
+#[test]
+fn deletions() {
+    in_each_place(&[update("deletions", "-aHi --delete", extraneous).unordered()]);
+    everywhere(&[
+        update("deletions before", "-aHi --delete-before", extraneous).unordered(),
+        update("deletions after", "-aHi --delete-after", extraneous).unordered(),
+        update("deletions later", "-aHi --delete-delay", extraneous).unordered(),
+        update("deletions, dry", "-aHni --delete", extraneous).unordered(),
+        update("room made by force", "-aHi --force", in_the_way).unordered(),
+        update("deletions make room", "-aHi --delete", in_the_way).unordered(),
+    ]);
+}
+
+/// And an empty directory beside the destination.
+fn crossed_with_room(destination: &Path, source: &Path) {
+    crossed(destination, source);
+    zoo::set_time(&dir(destination.with_file_name("kept")), 1_400_000_004, 0);
+}
+
+#[test]
+fn what_gives_way_is_kept() {
+    everywhere(&[
+        update("backups", "-aHi --backup", crossed),
+        update("backups, stale", "-aHib", stale),
+        update("backups, changed leaders", "-aHib --info=backup", changed_leaders).unordered(),
+        update("backups elsewhere", "-aHi --backup --backup-dir=../kept", crossed_with_room).beside(&["kept"]),
+        update("backups, in place", "-aHib --inplace", stale_middle),
+    ]);
+}
+
+#[test]
+fn ways_of_writing() {
+    everywhere(&[
+        update("appended, whole list", "-aHi --append --no-inc-recursive", shorter),
+        update("appended and verified", "-aHi --append-verify --no-inc-recursive", shorter),
+        update("partial directory", "-aHi --partial-dir=.part", stale_middle),
+    ]);
+}
+
+#[test]
+fn sources_that_have_arrived() {
+    fn private(name: &'static str, args: &str, before: fn(&Path, &Path)) -> Case {
+        update(name, args, before).unordered()
+    }
+    check_all(
+        &[private("sources stay in a dry run", "-aHni --remove-source-files", broken)],
+        &[(LOCAL, &ALONE), (PIPES, ONE_END)],
+    );
+}
+
+#[test]
+fn links_that_lead_out_are_made_nowhere() {
+    fn leading_out(top: &Path) {
+        zoo::file(&dir(top.join("a/b")).join("file"), b"x");
+        symlink("../file", top.join("a/b/inside")).expect("symlink");
+        zoo::file(&top.join("file"), b"x");
+        link(top, "a/b/inside", "a/z-inside");
+        zoo::settle_dirs(top);
+    }
+    everywhere(&[Case::new("safe links", "-aHi --safe-links").tree(leading_out)]);
+}

@@ -307,7 +307,7 @@ impl Generator<'_> {
             return Ok(());
         }
         if self.appends(visit) && stat.size >= visit.entry.size() {
-            return Ok(()); // there is nothing to append
+            return self.skip_link(visit.entry, visit.index); // there is nothing to append
         }
         match (partial, alternative) {
             (Some(partial), _) => self.request_from_partial(visit, Some(stat), &partial),
