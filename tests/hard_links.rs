@@ -9,26 +9,14 @@ use std::{
 };
 
 use harness::{
-    Case, Ends, Program, Way, check_all,
-    programs::{AGAINST_OLD, AGAINST_REFERENCE, ALONE, ends, is_root},
+    Case, PIPES, check_all, everywhere, in_each_place, locally,
+    programs::{AGAINST_OLD, is_root},
     zoo,
 };
 use nix::{
     sys::stat::{Mode, SFlag, makedev, mknod},
     unistd::mkfifo,
 };
-
-const LOCAL: &[Way] = &[Way::Local];
-const PIPES: &[Way] = &[Way::PipePush, Way::PipePull];
-const ONE_END: &[Ends] = &[ends(Program::Ours, Program::Reference), ends(Program::Reference, Program::Ours)];
-
-fn in_each_place(cases: &[Case]) {
-    check_all(cases, &[(LOCAL, &ALONE), (PIPES, &AGAINST_REFERENCE)]);
-}
-
-fn everywhere(cases: &[Case]) {
-    check_all(cases, &[(LOCAL, &ALONE), (PIPES, ONE_END)]);
-}
 
 // Trees
 
@@ -411,7 +399,7 @@ fn many_groups() {
         Case::new("many groups again", "-aHii").tree(many).before(with_groups),
         Case::new("many groups, broken", "-aH").tree(many).before(broken),
     ];
-    check_all(&cases, &[(LOCAL, &ALONE), (PIPES, ONE_END)]);
+    everywhere(&cases);
 }
 
 // With other options
@@ -458,7 +446,7 @@ fn alternative_directories() {
     let unordered = |cases: Vec<Case>| cases.into_iter().map(Case::unordered).collect::<Vec<_>>();
     everywhere(&unordered(each_kind("alternatives, names", "-aHvv", alternatives)));
     everywhere(&unordered(each_kind("broken alternatives, names", "-aHvv", broken_alternatives)));
-    check_all(&each_kind("alternatives, of old", "-aHi --protocol=29", alternatives), &[(LOCAL, &ALONE)]);
+    locally(&each_kind("alternatives, of old", "-aHi --protocol=29", alternatives));
 }
 
 /// Some names have only a beginning of what they shall have.
@@ -543,13 +531,7 @@ fn ways_of_writing() {
 
 #[test]
 fn sources_that_have_arrived() {
-    fn private(name: &'static str, args: &str, before: fn(&Path, &Path)) -> Case {
-        update(name, args, before).unordered()
-    }
-    check_all(
-        &[private("sources stay in a dry run", "-aHni --remove-source-files", broken)],
-        &[(LOCAL, &ALONE), (PIPES, ONE_END)],
-    );
+    everywhere(&[update("sources stay in a dry run", "-aHni --remove-source-files", broken).unordered()]);
 }
 
 #[test]
