@@ -172,7 +172,7 @@ impl Work<'_> {
         let is_device = self.transfer.options.write_devices && stat.is_device();
         let size = if is_device && stat.size == 0 { device_size(&file, &path, self.log) } else { stat.size };
         let usable = is_device || stat.is_file();
-        Opened { file: usable.then_some((file, size)), mode: Some(stat.mode), basis, name, is_device }
+        Opened { file: usable.then_some((file, size)), mode: usable.then_some(stat.mode), basis, name, is_device }
     }
 }
 
