@@ -5,7 +5,12 @@
 //! before what is, a directory compares as if its name ended in a slash (so it precedes its contents and nothing stands
 //! between), and the directory `.` comes first of all. Before 29 the plain bytes of the path decide.
 
-use std::{cmp::Ordering, collections::HashSet, iter};
+use std::{
+    cmp::Ordering,
+    collections::HashSet,
+    hash::{BuildHasher, Hasher, RandomState},
+    iter,
+};
 
 use super::{Entry, Flags, Record, Segment};
 use crate::{
@@ -72,32 +77,54 @@ fn compare_names(a: Name<'_>, b: Name<'_>, order: Order) -> Ordering {
     }
 }
 
-/// Finds names in a sorted segment, whatever its entries of other names came to. C: flist.c flist_find
+/// Finds names in a segment, whatever type they have there: a table of positions by hash, for names that come in no order.
+/// C: flist.c flist_find_ignore_dirness
 pub struct Finder {
-    order: Order,
-    /// The positions of those that take part.
-    active: Vec<u32>,
+    /// 1 + the position of an entry; 0: free. As many as a power of two.
+    slots: Box<[u32]>,
+    keys: RandomState,
 }
 
 impl Finder {
-    pub fn new(segment: &Segment, order: Order) -> Self {
-        let taking_part = |&(_, record): &(usize, &Record)| record.base_len != 0;
-        let active = segment.records.iter().enumerate().filter(taking_part).map(|(at, _)| at as u32).collect();
-        Self { order, active }
+    pub fn new(segment: &Segment) -> Self {
+        let active = segment.records.iter().filter(|record| record.base_len != 0).count();
+        let room = (active + active / 2 + 1).next_power_of_two();
+        let mut finder = Self { slots: vec![0; room].into(), keys: RandomState::new() };
+        for (at, record) in segment.records.iter().enumerate().filter(|(_, record)| record.base_len != 0) {
+            let mut slot = finder.first_slot(segment.dir_of(record), segment.base_of(record));
+            while let Some(taken) = finder.slots.get_mut(slot) {
+                if *taken == 0 {
+                    *taken = at as u32 + 1;
+                    break;
+                }
+                slot = finder.next_slot(slot);
+            }
+        }
+        finder
     }
 
-    /// Whether the segment that this was made for has the name, of whatever type; `dir` with its slash. `is_dir`: what
-    /// type it most likely has. C: flist.c flist_find_ignore_dirness
-    pub fn has(&self, segment: &Segment, dir: &[u8], base: &[u8], is_dir: bool) -> bool {
-        let name = Name { dir, base, is_dir };
-        let found = |name: Name<'_>| {
-            let compare = |&at: &u32| match segment.records.get(at as usize) {
-                Some(record) => compare_names(Name::of(segment, record), name, self.order),
-                None => Ordering::Less,
-            };
-            self.active.binary_search_by(compare).is_ok()
-        };
-        found(name) || self.order == Order::Tree && found(Name { is_dir: !is_dir, ..name })
+    /// Whether the segment that this was made for has the name; `dir` with its slash.
+    pub fn has(&self, segment: &Segment, dir: &[u8], base: &[u8]) -> bool {
+        let mut slot = self.first_slot(dir, base);
+        while let Some(&at) = self.slots.get(slot).filter(|&&at| at != 0) {
+            let record = segment.records.get(at as usize - 1);
+            if record.is_some_and(|record| segment.base_of(record) == base && segment.dir_of(record) == dir) {
+                return true;
+            }
+            slot = self.next_slot(slot);
+        }
+        false
+    }
+
+    fn first_slot(&self, dir: &[u8], base: &[u8]) -> usize {
+        let mut hasher = self.keys.build_hasher();
+        hasher.write(dir);
+        hasher.write(base);
+        hasher.finish() as usize & (self.slots.len() - 1)
+    }
+
+    fn next_slot(&self, slot: usize) -> usize {
+        (slot + 1) & (self.slots.len() - 1)
     }
 }
 
@@ -451,27 +478,31 @@ mod tests {
 
     #[test]
     fn names_are_found_whatever_their_type() {
-        for order in [Order::Tree, Order::Bytes] {
-            let mut segment = list(&["./", "a", "b/", "b-/", "b/c", "b/d/", "b/d/e", "twice", "twice", "z"]);
-            sort(&mut segment, order);
-            weed_duplicates(&mut segment, order, &log());
-            let finder = Finder::new(&segment, order);
-            let has = |dir: &str, base: &str| {
-                let [as_file, as_dir] =
-                    [false, true].map(|is_dir| finder.has(&segment, dir.as_bytes(), base.as_bytes(), is_dir));
-                assert_eq!(as_file, as_dir, "{dir}{base}");
-                as_file
-            };
-            for (dir, base) in
-                [("", "a"), ("", "b"), ("", "b-"), ("b/", "c"), ("b/", "d"), ("b/d/", "e"), ("", "twice")]
-            {
-                assert!(has(dir, base), "{dir}{base}");
-            }
-            for (dir, base) in [("", "c"), ("", "b-a"), ("b/", "a"), ("b/", "b"), ("b/d/", "c"), ("a/", "a"), ("", "y")]
-            {
-                assert!(!has(dir, base), "{dir}{base}");
-            }
+        let mut segment = list(&["./", "a", "b/", "b-/", "b/c", "b/d/", "b/d/e", "twice", "twice", "z"]);
+        sort(&mut segment, Order::Tree);
+        weed_duplicates(&mut segment, Order::Tree, &log());
+        let finder = Finder::new(&segment);
+        let has = |dir: &str, base: &str| finder.has(&segment, dir.as_bytes(), base.as_bytes());
+        for (dir, base) in [("", "a"), ("", "b"), ("", "b-"), ("b/", "c"), ("b/", "d"), ("b/d/", "e"), ("", "twice")] {
+            assert!(has(dir, base), "{dir}{base}");
         }
+        for (dir, base) in [("", "c"), ("", "b-a"), ("b/", "a"), ("b/", "b"), ("b/d/", "c"), ("a/", "a"), ("", "y")] {
+            assert!(!has(dir, base), "{dir}{base}");
+        }
+        assert!(!Finder::new(&list(&[])).has(&list(&[]), b"", b"a"));
+    }
+
+    #[test]
+    fn each_of_many_names_is_found() {
+        let names: Vec<String> = (0..3000).map(|number| format!("d{}/{number}", number % 3)).collect();
+        let segment = list(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let finder = Finder::new(&segment);
+        let has = |name: &str| {
+            name.split_once('/')
+                .is_some_and(|(dir, base)| finder.has(&segment, format!("{dir}/").as_bytes(), base.as_bytes()))
+        };
+        assert!(names.iter().all(|name| has(name)));
+        assert!((0..3000).all(|number| !has(&format!("d{}/{number}", (number + 1) % 3))));
     }
 
     /// The reference's rule written down independently: components one after the other.

@@ -34,7 +34,6 @@ const STRIDE: u32 = 1000;
 /// What is remembered about deletions.
 pub(super) struct Prune {
     when: Delete,
-    order: Order,
     removals: Removals,
     deletions: Deletions,
     /// The user knows that nothing more is deleted.
@@ -83,7 +82,6 @@ impl Prune {
         let lister = Lister::new(dest, order, users::effective_uid(), filesystem, tells_modes);
         Self {
             when: transfer.protocol.delete(transfer.options.delete),
-            order,
             removals: Removals::new(lister),
             deletions: Deletions::new(transfer, dest.log, false),
             warned: false,
@@ -275,16 +273,16 @@ impl Generator<'_> {
         let segment = entry.segment();
         let Self { transfer, log, root, names, places, prune, filters, .. } = self;
         let dest = Dest { root, names, rules: &transfer.rules, options: &transfer.options, places, log };
-        let Prune { removals, finder, order, .. } = prune;
+        let Prune { removals, finder, .. } = prune;
         if finder.as_ref().is_none_or(|(first, _)| *first != segment.first_index) {
-            *finder = Some((segment.first_index, Finder::new(segment, *order)));
+            *finder = Some((segment.first_index, Finder::new(segment)));
         }
         let Some((_, finder)) = finder else { return Vec::new() };
         let dir = inside(path, b"");
         // What is said of a rule that decides is said of every name.
         let told = log.debug(Debug::Filter) >= 1;
         removals.lister.children(dest, path, |leaf, is_dir| {
-            let wanted = finder.has(segment, &dir, leaf, is_dir);
+            let wanted = finder.has(segment, &dir, leaf);
             let asked = told || !wanted;
             match () {
                 () if asked && filters.excludes(Name { dir: &dir, leaf, is_dir, xattr: false }, log) => {
