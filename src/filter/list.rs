@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::rule::{Kind, Rule, Side, Traits};
-use crate::text::wildmatch::wildmatch;
+use crate::text::wildmatch::{wildmatch, wildmatch_behind_slashes};
 
 /// What is to be matched: a path of the list, in two parts.
 #[derive(Clone, Copy, Debug)]
@@ -194,10 +194,7 @@ impl<'a> Check<'a> {
         self.text(from, closed, |text| match where_ {
             Where::Start => wildmatch(pattern, text),
             Where::Last(count) => last(text, count).is_some_and(|text| wildmatch(pattern, text)),
-            Where::AnySlash => {
-                wildmatch(pattern, text)
-                    || memchr::memchr_iter(b'/', text).any(|slash| wildmatch(pattern, &text[slash + 1..]))
-            }
+            Where::AnySlash => wildmatch_behind_slashes(pattern, text),
         })
     }
 
@@ -294,9 +291,9 @@ pub(super) fn find<'r>(rules: &'r [Rule], list: In, check: Check<'_>, lists: &'r
         match rule.kind {
             Kind::Pattern if check.fits(rule) => return Some(Found { rule, list }),
             Kind::Pattern => {}
+            Kind::Cvs if rule.side == check.skip => {}
             Kind::Cvs => {
-                let found = lists.cvs();
-                if let Some(found) = find(found, In::Cvs, check, lists) {
+                if let Some(found) = find(lists.cvs(), In::Cvs, check, lists) {
                     return Some(found);
                 }
             }
@@ -308,4 +305,97 @@ pub(super) fn find<'r>(rules: &'r [Rule], list: In, check: Check<'_>, lists: &'r
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::rule::How;
+
+    struct NoOthers;
+
+    impl Lists for NoOthers {
+        fn cvs(&self) -> &[Rule] {
+            &[]
+        }
+
+        fn per_dir<'r>(&'r self, _: usize, _: Check<'_>) -> Option<Found<'r>> {
+            None
+        }
+    }
+
+    fn fits(traits: Traits, pattern: &str, path: &str, is_dir: bool) -> bool {
+        let rules = [Rule::new(traits, pattern.as_bytes(), How::PLAIN, b"")];
+        let layout = Layout::default();
+        let check = Check::new(Name::new(path.as_bytes(), is_dir), b"/usr/src", &layout);
+        find(&rules, In::Main, check, &NoOthers).is_some()
+    }
+
+    fn file(pattern: &str, path: &str) -> bool {
+        fits(Traits::default(), pattern, path, false)
+    }
+
+    #[test]
+    fn patterns_without_slashes_look_at_the_leaf() {
+        for (pattern, yes, no) in [
+            ("foo", "a/foo", "foo/a"),
+            ("*.o", "a/b.o", "a.o/b"),
+            ("foo*", "a/foo1", "foo/a"),
+            ("f*o", "a/fo", "f/o"),
+            ("?", "a/b", "a/bc"),
+            ("[ab]", "x/b", "b/x"),
+        ] {
+            assert!(file(pattern, yes), "{pattern} on {yes}");
+            assert!(!file(pattern, no), "{pattern} on {no}");
+        }
+    }
+
+    #[test]
+    fn slashes_bind_to_the_path() {
+        for (pattern, yes, no) in [
+            ("/foo", "foo", "a/foo"),
+            ("/a/foo", "a/foo", "b/a/foo"),
+            ("a/foo", "b/a/foo", "ba/foo"),
+            ("a/f*", "b/a/foo", "b/a/x/foo"),
+            ("/*/foo", "a/foo", "a/b/foo"),
+            ("a/**/foo", "x/a/b/c/foo", "x/a/foo"),
+            ("**/foo", "foo", "xfoo"),
+            ("a**o", "x/a/b/o", "xa/b/p"),
+            ("/a/**", "a/b/c", "b/a/c"),
+        ] {
+            assert!(file(pattern, yes), "{pattern} on {yes}");
+            assert!(!file(pattern, no), "{pattern} on {no}");
+        }
+        assert!(file("/foo", "/foo") && file("**/foo", "/a/foo"), "absolute names begin with a slash themselves");
+    }
+
+    #[test]
+    fn directories() {
+        let dir = |pattern, path| fits(Traits::default(), pattern, path, true);
+        assert!(dir("foo/", "a/foo") && !file("foo/", "a/foo"));
+        assert!(dir("a/***", "a") && file("a/***", "a/b") && !file("a/***", "a") && !dir("a/**", "a"));
+        let not = |pattern, path, is_dir| fits(Traits::NEGATE, pattern, path, is_dir);
+        assert!(not("*.c", "x.o", false) && !not("*.c", "x.c", false));
+        assert!(not("foo/", "foo", false) && !not("foo/", "foo", true));
+    }
+
+    #[test]
+    fn absolute_patterns() {
+        let absolute = |pattern, path| fits(Traits::ABSOLUTE, pattern, path, false);
+        assert!(absolute("/usr/src/a/b", "a/b") && !absolute("/usr/src/a/b", "b") && !absolute("/a/b", "a/b"));
+        assert!(absolute("/usr/*/a/b", "a/b") && absolute("src/a/b", "a/b") && absolute("s*c/a/b", "a/b"));
+        assert!(absolute("/usr/src/a/b", "/usr/src/a/b"), "a name may be absolute already");
+        let rule = Rule::new(Traits::default(), b"/b", How::ANCHORED, b"/usr/src/a/");
+        assert_eq!(&*rule.pattern, b"/usr/src/a/b");
+        assert_eq!(rule.test, Test::Absolute);
+    }
+
+    #[test]
+    fn xattr_rules_are_for_xattr_names() {
+        assert!(!fits(Traits::XATTR, "foo", "foo", false));
+        let rules = [Rule::new(Traits::XATTR, b"user.*", How::PLAIN, b"")];
+        let layout = Layout::default();
+        let name = Name { dir: b"", leaf: b"user.x", is_dir: false, xattr: true };
+        assert!(find(&rules, In::Main, Check::new(name, b"", &layout), &NoOthers).is_some());
+    }
 }

@@ -28,6 +28,9 @@ const MAX_LINE: usize = 4096 + 1024;
 /// How deep merge files may name each other. C: MAX_MERGE_DEPTH
 const MAX_DEPTH: usize = 32;
 
+/// How many per-directory files may be at work: each may name further ones, and every check asks them all.
+const MAX_PER_DIR: usize = 1000;
+
 /// What `-C` ignores. C: DEFAULT_CVSIGNORE
 const CVS_IGNORE: &[u8] = b"RCS SCCS CVS CVS.adm RCSLOG cvslog.* tags TAGS .make.state .nse_depinfo *~ #* .#* ,* _$* \
     *$ *.old *.bak *.BAK *.orig *.rej .del-* *.a *.olb *.o *.obj *.so *.exe *.Z *.elc *.ln core .svn/ .git/ .hg/ \
@@ -156,7 +159,7 @@ impl Filters {
                 pattern = b".cvsignore";
             }
             if traits.has(Traits::EXCLUDE_SELF) {
-                self.add(to, base(pattern), traits.only(Traits::FROM_FILE), How::PLAIN, at.log);
+                self.add(to, base(pattern), traits.only(Traits::FROM_FILE), How::PLAIN, at.log)?;
                 traits = traits.without(Traits::EXCLUDE_SELF);
             }
             if !traits.has(Traits::PER_DIR) {
@@ -167,30 +170,35 @@ impl Filters {
             }
             if self.scanning_parents {
                 if let Some(name) = self.merge_name(traits, pattern, at.log) {
-                    self.add(to, &name, traits, How::PLAIN, at.log);
+                    self.add(to, &name, traits, How::PLAIN, at.log)?;
                 }
                 return Ok(());
             }
         }
-        self.add(to, pattern, traits, how, at.log);
+        self.add(to, pattern, traits, how, at.log)?;
         if traits.has(Traits::CVS) && !traits.has(Traits::MERGE) { self.add_cvs(traits, at) } else { Ok(()) }
     }
 
     /// C: exclude.c add_rule
-    fn add(&mut self, to: In, pattern: &[u8], traits: Traits, how: How, log: &Log) {
+    fn add(&mut self, to: In, pattern: &[u8], traits: Traits, how: How, log: &Log) -> Result<()> {
         self.trace_rule(to, pattern, traits, log);
         let far_side = if self.settings.sends { Traits::RECEIVER } else { Traits::SENDER };
         if how.has(How::ANCHORED) && traits.only(Traits::SIDES) == far_side {
-            return; // read here, but not meant for us
+            return Ok(()); // read here, but not meant for us
         }
         let mut rule = Rule::new(traits, pattern, how, &self.dir);
         if traits.has(Traits::PER_DIR) {
-            let Some(number) = self.activate(&rule, log) else { return };
+            let Some(number) = self.activate(&rule, log) else { return Ok(()) };
+            if number >= MAX_PER_DIR {
+                let line = bytes!["too many per-directory filter files (limit ", MAX_PER_DIR, ")"];
+                return Err(Error::new(ExitCode::FILE_IO, line));
+            }
             rule.kind = Kind::PerDir(number);
         }
         if let Some(list) = self.list_mut(to) {
             list.push(rule);
         }
+        Ok(())
     }
 
     fn trace_rule(&self, to: In, pattern: &[u8], traits: Traits, log: &Log) {

@@ -269,3 +269,84 @@ impl Filters {
         self.dying = dying;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::ffi::OsStrExt, path::Path};
+
+    use super::*;
+
+    fn log() -> Log {
+        Log::unheard(Speaker::Sender)
+    }
+
+    fn filters(rules: &[&str]) -> Filters {
+        let mut options = Options::default();
+        rules.iter().for_each(|rule| options.add_filter(FilterArg::Filter(rule.as_bytes().to_vec())));
+        Filters::from_options(&options, &log()).unwrap()
+    }
+
+    /// In a directory's tree.
+    fn enter(filters: &mut Filters, top: &Path, path: &str) -> Result<()> {
+        let base = top.as_os_str().as_bytes();
+        let root = Root::open(base, Follow::Never).unwrap();
+        filters.start_at(base);
+        filters.enter(path.as_bytes(), Place { log: &log(), tree: Some((&root, path.as_bytes())) })
+    }
+
+    fn excludes(filters: &Filters, path: &str) -> bool {
+        filters.excludes(Name::new(path.as_bytes(), false), &log())
+    }
+
+    #[test]
+    fn what_a_directory_brings_goes_with_it() {
+        let top = tempfile::tempdir().unwrap();
+        fs::create_dir_all(top.path().join("a/b")).unwrap();
+        fs::write(top.path().join(".r"), "- x\n- /y\n").unwrap();
+        fs::write(top.path().join("a/.r"), "+ x\n- z\n").unwrap();
+        fs::write(top.path().join("a/b/.r"), "!\n: .s\n").unwrap();
+        fs::write(top.path().join("a/b/.s"), "- s\n").unwrap();
+        let mut filters = filters(&[": .r", "- last"]);
+        let said = |filters: &Filters, dir: &str| {
+            ["x", "y", "z", "s", "last"].map(|name| excludes(filters, &format!("{dir}{name}")))
+        };
+        enter(&mut filters, top.path(), ".").unwrap();
+        assert_eq!(said(&filters, ""), [true, true, false, false, true]);
+        enter(&mut filters, top.path(), "a").unwrap();
+        assert_eq!(said(&filters, "a/"), [false, false, true, false, true]);
+        enter(&mut filters, top.path(), "a/b").unwrap();
+        assert_eq!(said(&filters, "a/b/"), [false, false, false, true, true]);
+        filters.leave(&log());
+        assert_eq!(said(&filters, "a/"), [false, false, true, false, true]);
+        filters.leave(&log());
+        assert_eq!(said(&filters, ""), [true, true, false, false, true]);
+        filters.leave(&log());
+        assert_eq!(said(&filters, ""), [false, false, false, false, true]);
+    }
+
+    #[test]
+    fn files_that_name_files_come_to_an_end() {
+        let top = tempfile::tempdir().unwrap();
+        for number in 0..1100 {
+            fs::write(top.path().join(format!(".r{number}")), format!(": .r{}\n", number + 1)).unwrap();
+        }
+        let error = enter(&mut filters(&[": .r0"]), top.path(), ".").unwrap_err();
+        assert_eq!(error.message, b"too many per-directory filter files (limit 1000)");
+    }
+
+    #[test]
+    fn what_is_no_file_makes_nobody_wait() {
+        let top = tempfile::tempdir().unwrap();
+        let pipe = top.path().join(".r");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        enter(&mut filters(&[": .r"]), top.path(), ".").unwrap();
+    }
+
+    #[test]
+    fn dying_directories_spare_less() {
+        let mut filters = filters(&["-p a", "- b"]);
+        assert!(excludes(&filters, "a") && excludes(&filters, "b"));
+        filters.set_dying(true);
+        assert!(!excludes(&filters, "a") && excludes(&filters, "b"));
+    }
+}

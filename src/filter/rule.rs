@@ -391,3 +391,123 @@ pub(super) fn prefix(traits: Traits, pattern: &[u8], dialect: Option<Dialect>) -
     }
     Some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, template: Traits, how: How) -> Result<Vec<(u32, String)>, Malformed> {
+        let mut rest = text.as_bytes();
+        let mut rules = Vec::new();
+        while let Some(token) = next(&mut rest, template, how, false)? {
+            rules.push((token.traits.0, String::from_utf8_lossy(token.pattern).into_owned()));
+        }
+        Ok(rules)
+    }
+
+    fn one(text: &str) -> Result<(u32, String), Malformed> {
+        read(text, Traits::default(), How::PLAIN).map(|mut rules| rules.remove(0))
+    }
+
+    #[test]
+    fn short_and_long_names() {
+        for (short, long) in [
+            ("- a b", "exclude a b"),
+            ("+ x", "include_x"),
+            ("H x", "hide x"),
+            ("S x", "show x"),
+            ("P x", "protect x"),
+            ("R x", "risk x"),
+            (". x", "merge x"),
+            (": x", "dir-merge x"),
+            ("!", "clear"),
+            ("-,! x", "exclude,! x"),
+            ("-!_x", "exclude,!_x"),
+        ] {
+            assert_eq!(one(short), one(long), "{short}");
+            assert!(one(short).is_ok(), "{short}");
+        }
+        for text in ["excludex", "hide!x", "x y", "exclude-x", "mergex"] {
+            assert_eq!(one(text), Err(Malformed::Unknown), "{text}");
+        }
+    }
+
+    #[test]
+    fn modifiers_where_they_mean_something() {
+        let traits = |text| Traits(one(text).unwrap().0);
+        assert_eq!(traits("-/!psrx a"), Traits(0x10 | 0x4000 | 0x80000 | 0x10000 | 0x20000 | 0x10_0000));
+        assert_eq!(traits(":C"), Traits(0x2000 | 0x8f80));
+        assert_eq!(one("- a"), Ok((0, "a".into())));
+        for (text, at) in [("-e a", 1), ("-n a", 1), ("-w a", 1), ("Ps a", 1), (".! a", 1), (".-+ a", 2), ("-pq a", 2)]
+        {
+            let byte = text.as_bytes()[at];
+            assert_eq!(one(text), Err(Malformed::Modifier(byte, at)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_too_much() {
+        assert_eq!(one("- "), Err(Malformed::NoPattern));
+        assert_eq!(one("-"), Err(Malformed::NoPattern));
+        assert_eq!(one("! x"), Err(Malformed::TrailingClear));
+        assert_eq!(one("clear,x"), Err(Malformed::TrailingClear));
+        assert!(one("-C").is_ok() && one(":C").is_ok(), "these have a list of their own");
+        assert_eq!(read("P x", Traits::SENDER, How::PLAIN), Err(Malformed::TwoSides));
+    }
+
+    #[test]
+    fn prefixes_of_old() {
+        let old = |text| read(text, Traits::INCLUDE, How::OLD_PREFIXES).unwrap().remove(0);
+        let include = Traits::INCLUDE.0;
+        assert_eq!(old("- x"), (0, "x".into()));
+        assert_eq!(old("-x"), (include, "-x".into()));
+        assert_eq!(old("!x"), (include, "!x".into()));
+        assert!(Traits(old("!").0).has(Traits::CLEAR));
+    }
+
+    #[test]
+    fn words() {
+        let words = Traits::WORDS.with(Traits::NO_PREFIXES);
+        let patterns = |text, more| -> Vec<String> {
+            read(text, words.with(more), How::PLAIN).unwrap().into_iter().map(|(_, pattern)| pattern).collect()
+        };
+        assert_eq!(patterns(" a\tb\n c ", Traits::default()), ["a", "b", "c"]);
+        assert_eq!(read("-_a +_b", Traits::WORDS, How::PLAIN).unwrap().len(), 2);
+        let cleared = read("a ! b !c", words.with(Traits::CVS), How::PLAIN).unwrap();
+        let clears: Vec<bool> = cleared.iter().map(|(traits, _)| Traits(*traits).has(Traits::CLEAR)).collect();
+        assert_eq!(clears, [false, true, false, false]);
+    }
+
+    #[test]
+    fn a_prefix_says_what_was_read() {
+        for text in ["- ", "+ ", "-/! ", ":C ", ":nw- ", ":e ", "-x ", "-s ", "+r ", "-p ", "-C "] {
+            let rule = bytes(text);
+            let (traits, pattern) = one(&rule).unwrap();
+            let modern = Dialect { version: 32, sends: true, delete_excluded: false };
+            assert_eq!(prefix(Traits(traits), pattern.as_bytes(), Some(modern)).as_deref(), Some(text.as_bytes()));
+        }
+    }
+
+    fn bytes(prefix: &str) -> String {
+        format!("{prefix}x")
+    }
+
+    #[test]
+    fn what_older_versions_understand() {
+        let to = |version, sends| Some(Dialect { version, sends, delete_excluded: false });
+        let say = |text: &str, dialect| {
+            let (traits, pattern) = one(text).unwrap();
+            prefix(Traits(traits), pattern.as_bytes(), dialect).map(|prefix| String::from_utf8(prefix).unwrap())
+        };
+        assert_eq!(say("- x", to(28, true)).as_deref(), Some(""));
+        assert_eq!(say("- + x", to(28, true)).as_deref(), Some("- "));
+        assert_eq!(say("+ x", to(28, true)).as_deref(), Some("+ "));
+        assert_eq!(say("P x", to(28, true)).as_deref(), Some(""), "all rules of an old version are for both");
+        for text in [": x", "-! x", "-/ x", "-p x"] {
+            assert_eq!(say(text, to(28, true)), None, "{text}");
+        }
+        assert_eq!(say("-p x", to(29, true)), None);
+        assert_eq!(say("-p x", to(29, false)).as_deref(), Some("- "));
+        assert_eq!(say("-p x", to(30, true)).as_deref(), Some("-p "));
+    }
+}

@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     error::{Error, ExitCode},
+    filter::Filters,
     hash::Algorithm,
     log::{Log, Speaker},
-    options::{Dirs, Options, Super},
+    options::{Dirs, FilterArg, Options, Super},
     proto::{Compat, Protocol},
     wire::{Reader, Writer},
 };
@@ -339,6 +340,24 @@ fn paths_that_lead_out_are_refused() {
     assert_eq!(code, ExitCode(4));
     let (code, line) = refusal(&[plain("elsewhere/x", file)], false, true, None);
     assert_eq!((code, line.as_str()), (ExitCode(4), "ABORTING due to invalid path from sender: elsewhere/x"));
+}
+
+#[test]
+fn what_our_own_rules_leave_out_is_refused() {
+    let (protocol, mut options) = (protocol(32, false), options(false));
+    options.add_filter(FilterArg::Filter(b"- *.o".to_vec()));
+    options.add_filter(FilterArg::Filter(b"P *.c".to_vec()));
+    let bytes = encoded(&[plain("a.c", libc::S_IFREG | 0o644), plain("a.o", 0o100_644)], &protocol, &options, 0);
+    let first = |per_dir: &[u8]| {
+        let mut options = options.clone();
+        options.add_filter(FilterArg::Filter(per_dir.to_vec()));
+        let mut decoder = Decoder::new(&options, &protocol, None, None, &log()).unwrap();
+        decoder.keep_to(Filters::from_options(&options, &log()).unwrap());
+        decoder.first(&mut Reader::over(bytes.clone()))
+    };
+    let error = first(b"+ *").unwrap_err();
+    assert_eq!((error.code, &*error.message), (ExitCode(4), &b"ERROR: rejecting excluded file-list name: a.c"[..]));
+    assert!(first(b": .rules").is_ok(), "what a per-directory file says only the sender knows");
 }
 
 #[test]

@@ -10,7 +10,22 @@ const PATIENCE: usize = 64;
 /// time is bounded by the product of the two lengths.
 pub fn wildmatch(pattern: &[u8], text: &[u8]) -> bool {
     let budget = PATIENCE.saturating_mul(text.len() + 16);
-    backtrack(pattern, text, budget).unwrap_or_else(|| simulate(pattern, text))
+    backtrack(pattern, text, budget).unwrap_or_else(|| simulate(pattern, text, false))
+}
+
+/// Whether all of `text`, or all that comes after one of its slashes, fits `pattern`.
+/// C: lib/wildmatch.c wildmatch_array with a negative place
+pub fn wildmatch_behind_slashes(pattern: &[u8], text: &[u8]) -> bool {
+    let starts = || memchr::memchr_iter(b'/', text).map(|slash| slash + 1);
+    let budget = PATIENCE.saturating_mul(text.len() + 16) / (starts().count() + 1);
+    for start in [0].into_iter().chain(starts()) {
+        match backtrack(pattern, &text[start..], budget) {
+            Some(false) => {}
+            Some(true) => return true,
+            None => return simulate(pattern, text, true),
+        }
+    }
+    false
 }
 
 /// The stars at the front of a pattern: what comes behind them, and whether they go beyond slashes.
@@ -57,8 +72,8 @@ fn backtrack(pattern: &[u8], text: &[u8], budget: usize) -> Option<bool> {
     None
 }
 
-/// Follows all ways through the pattern at once.
-fn simulate(pattern: &[u8], text: &[u8]) -> bool {
+/// Follows all ways through the pattern at once; `anew`: from behind every slash too.
+fn simulate(pattern: &[u8], text: &[u8], anew: bool) -> bool {
     // places in the pattern that the text so far leads to
     let mut places = vec![false; pattern.len() + 1];
     let mut next = places.clone();
@@ -73,6 +88,9 @@ fn simulate(pattern: &[u8], text: &[u8]) -> bool {
             } else if let Some(after) = one(&pattern[at..], byte) {
                 reach(&mut next, pattern, pattern.len() - after.len());
             }
+        }
+        if anew && byte == b'/' {
+            reach(&mut next, pattern, 0);
         }
         std::mem::swap(&mut places, &mut next);
     }
@@ -261,7 +279,13 @@ mod tests {
         for (pattern, text) in
             patterns.iter().flat_map(|pattern| texts.map(|text| (pattern.as_bytes(), text.as_bytes())))
         {
-            assert_eq!(backtrack(pattern, text, usize::MAX), Some(simulate(pattern, text)), "{pattern:?} on {text:?}");
+            let behind = wildmatch_behind_slashes(pattern, text);
+            assert_eq!(behind, simulate(pattern, text, true), "{pattern:?} behind slashes of {text:?}");
+            assert_eq!(
+                backtrack(pattern, text, usize::MAX),
+                Some(simulate(pattern, text, false)),
+                "{pattern:?} on {text:?}"
+            );
         }
     }
 
@@ -269,6 +293,7 @@ mod tests {
     fn hostile_patterns_take_little_time() {
         let pattern = ["**", &"*a".repeat(5), &"a".repeat(1500), "b"].concat();
         assert!(!wildmatch(pattern.as_bytes(), "a".repeat(4000).as_bytes()));
+        assert!(!wildmatch_behind_slashes(pattern.as_bytes(), "a/".repeat(2000).as_bytes()));
         let sets = "**[a-z][a-z]*".repeat(200) + "/";
         assert!(!wildmatch(sets.as_bytes(), "ab".repeat(2000).as_bytes()));
     }

@@ -11,6 +11,7 @@ use std::{
 
 use oc_rsync::{
     error::Result,
+    filter::{Filters, Name},
     flist::{
         Segment,
         codec::Encoder,
@@ -20,7 +21,7 @@ use oc_rsync::{
     },
     hash::Algorithm,
     log::{Log, LogCode, Sink, Speaker},
-    options::{Delete, Dirs, Levels, Options, Super},
+    options::{Delete, Dirs, FilterArg, Levels, Options, Super},
     proto::{
         Compat, Protocol, Side, args as proto_args, filters as proto_filters, handshake as proto_handshake,
         item::Item,
@@ -257,11 +258,45 @@ pub fn args(data: &[u8]) {
     assert_eq!(proto_args::receive(&mut Reader::over(again)).ok(), Some(args));
 }
 
-/// Filter rules.
+/// Filter rules, on the wire and as a client's: what it would not take from a server, the server leaves out.
 pub fn filters(data: &[u8]) {
     let Ok(rules) = proto_filters::receive(&mut Reader::over(data)) else { return };
     let again = written(|writer| proto_filters::send(writer, &rules));
     assert!(data.starts_with(&again));
+    let names_a_file = |rule: &Vec<u8>| matches!(rule.first(), Some(b'.' | b'm')); // which would be read
+    let (version, log) = (32 - (rules.len() % 6) as u8, Log::new(Levels::default(), Arc::new(Deaf), Speaker::Server));
+    let protocol = Protocol {
+        version,
+        remote_version: version,
+        compat: Compat::default(),
+        checksum_seed: 1,
+        transfer_sum: Algorithm::Md5,
+        list_sum: Algorithm::Md5,
+    };
+    let options = Options { cvs_exclude: data.len().is_multiple_of(7), ..Options::default() };
+    let mut client = options.clone();
+    rules.iter().filter(|rule| !names_a_file(rule)).for_each(|rule| client.add_filter(FilterArg::Filter(rule.clone())));
+    let Ok(mut client) = Filters::from_options(&client, &log) else { return };
+    let side = |server| Side { server, sends: server, local: false };
+    let mut settled = true;
+    let told = written(|writer| {
+        settled = client.exchange(side(false), &protocol, &options, &mut Reader::over([]), writer, &log).is_ok();
+        Ok(())
+    });
+    if !settled {
+        return; // too modern
+    }
+    let Ok(mut server) = Filters::from_options(&options, &log) else { return };
+    let mut reader = Reader::over(told);
+    written(|writer| server.exchange(side(true), &protocol, &options, &mut reader, writer, &log));
+    for (name, is_dir) in [(&b"a/b/foo"[..], false), (b"foo", true), (b"/x.o", false), (b"-", false)] {
+        for start in [&b"/"[..], b"/usr/src"] {
+            client.start_at(start);
+            server.start_at(start);
+            let name = Name::new(name, is_dir);
+            assert!(!client.forbids(name, &log) || server.excludes(name, &log));
+        }
+    }
 }
 
 /// Statistics.
