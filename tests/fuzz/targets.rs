@@ -13,7 +13,7 @@ use oc_rsync::{
     error::Result,
     filter::{Filters, Name},
     flist::{
-        Segment,
+        Entry, Segment,
         codec::Encoder,
         order::{self, Order},
         receive::Decoder,
@@ -351,6 +351,7 @@ pub fn lists(data: &[u8]) {
         checksum: more & 64 != 0,
         atimes: u8::from(version >= 28 && more & 128 != 0),
         super_user: Super::Yes,
+        hard_links: setting / 6 & 1,
         ..Options::default()
     };
     let log = Log::new(Levels::default(), Arc::new(Deaf), Speaker::Receiver);
@@ -359,7 +360,9 @@ pub fn lists(data: &[u8]) {
     let mut first = decoder();
     let Ok(received) = first.first(&mut reader) else { return };
     check_segment(&received.segment, &options, version);
-    if !options.relative && received.segment.entries().all(|(_, entry)| entry.is_active()) {
+    // the numbers of groups are those of the list before it was sorted
+    let as_sent = |entry: Entry<'_>| entry.is_active() && entry.hard_link().is_none();
+    if !options.relative && received.segment.entries().all(|(_, entry)| as_sent(entry)) {
         let again = written(|writer| {
             let mut encoder = Encoder::new(&options, &protocol, &log);
             encoder.entries(writer, &received.segment, 0)?;
