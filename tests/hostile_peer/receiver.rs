@@ -301,3 +301,28 @@ fn messages_of_the_wrong_side() {
     check(&all, true);
     check(&ours_alone, false);
 }
+
+/// An entry that is said to be a further name of the one with index `first`, and nothing else.
+fn further(list: Bytes, name: &str, first: i32) -> Bytes {
+    const FURTHER: i32 = 1 << 2 | 1 << 9;
+    list.varint(FURTHER).byte(name.len() as u8).raw(name.as_bytes()).varint(first)
+}
+
+#[test]
+fn further_names_of_what_is_not_there() {
+    const FIRST: Odd = Odd { flags: 1 << 9 | 1 << 12, ..PLAIN };
+    let firsts = || list().entry("a", FILE, FIRST);
+    let mut cases = Vec::new();
+    for first in [-1, 2, 3, 1000, i32::MAX, i32::MIN] {
+        cases.push(("first name out of range", further(firsts(), "b", first).end_of_list()));
+    }
+    cases.push(("further name of a directory", further(firsts(), "b", 0).end_of_list()));
+    cases.push(("further name of a single file", further(list().file("a"), "b", 1).end_of_list()));
+    cases.push(("further name that leads out", further(firsts(), "../b", 1).end_of_list()));
+    cases.push(("the top as a further name", further(firsts(), ".", 1).end_of_list()));
+    let mut all = talks(cases);
+    for talk in &mut all {
+        talk.letters = "Hrlt";
+    }
+    check(&all, true);
+}
