@@ -523,6 +523,9 @@ fn what_gives_way_is_kept() {
 #[test]
 fn ways_of_writing() {
     everywhere(&[
+        update("late", "-aHi --delay-updates", stale_middle),
+        update("late, crossed", "-aHi --delay-updates", crossed),
+        row("late, first copy", "-aHi --delay-updates"),
         update("appended, whole list", "-aHi --append --no-inc-recursive", shorter),
         update("appended and verified", "-aHi --append-verify --no-inc-recursive", shorter),
         update("partial directory", "-aHi --partial-dir=.part", stale_middle),
