@@ -351,7 +351,7 @@ pub fn lists(data: &[u8]) {
         checksum: more & 64 != 0,
         atimes: u8::from(version >= 28 && more & 128 != 0),
         super_user: Super::Yes,
-        hard_links: setting / 6 & 1,
+        hard_links: (setting / 6) & 1,
         ..Options::default()
     };
     let log = Log::new(Levels::default(), Arc::new(Deaf), Speaker::Receiver);
