@@ -258,6 +258,32 @@ fn empty_directories() {
     ]);
 }
 
+/// Rules leave out what a list names, and what is not named is left alone by deletions; a protected directory stays,
+/// empty or not.
+#[test]
+fn with_rules_and_deletions() {
+    fn with_extras(destination: &Path, source: &Path) {
+        shelves_with_a_neighbour(destination, source);
+        fs::create_dir_all(destination.join("a/extra")).expect("directory");
+        fs::write(destination.join("a/extra/file"), "extra").expect("file");
+        zoo::settle_dirs(destination);
+    }
+    everywhere(&[
+        listed("a list and rules", "-ai -r --exclude=two --exclude=/e/", SOME),
+        listed("a list and rules with anchors", "-ai --include=/a/ --include=/a/b/*** --exclude=*", SOME),
+        listed("a list and a deletion", "-ai -r --delete", b"a\nhalf/\n").before(with_extras),
+        listed("a list and a deletion, names alone", "-rlti --no-R --delete", b"a/\n").before(with_extras).unordered(),
+        listed("missing names ignored", "-ai --ignore-missing-args", b"top\nnone\na/none\n").unordered(),
+        listed("missing names deleted", "-ai --delete-missing-args", b"a/extra\ntop\nnone\n")
+            .before(with_extras)
+            .unordered(),
+        row("no empty directories but a protected one", "-aim").arg("--filter=P emptier"),
+        row("no empty directories but a hidden one", "-aim").arg("--filter=H /half/"),
+        row("only some files, and what leads there", "-aim --include=*/ --include=five --exclude=*"),
+        row("no empty directories, and deleting", "-aim --delete").before(with_extras),
+    ]);
+}
+
 // Paths that are kept
 
 #[test]
@@ -290,11 +316,11 @@ fn what_is_asked_for_in_a_list() {
 
 // Stopping in time
 
-/// A remote shell that says the time is over when some hundred kilobytes went through it: the run is told by the signal that its
-/// alarm would send. `through` is the pipe around the far side's command.
+/// A remote shell that says the time is over when more went through it than a pipe holds: the run is told by the signal
+/// that its alarm would send. `through` is the pipe around the far side's command.
 fn stopping_shell(name: &str, through: &str) -> String {
     let body = format!(
-        "client=$PPID\nshift\nhalf() {{ dd bs=4096 count=120 2>/dev/null; kill -ALRM $client; cat >/dev/null; }}\n\
+        "client=$PPID\nshift\nhalf() {{ stdbuf -o0 head -c 2500000; kill -ALRM $client; cat >/dev/null; }}\n\
          far() {{ sh -c \"$*\" 2>/dev/null; }}\n{through}\n"
     );
     process::script(name, &body).display().to_string()
