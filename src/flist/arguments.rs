@@ -4,10 +4,11 @@ use std::os::fd::AsFd;
 
 use super::{
     Flags, Segment,
-    build::{Implied, Missing, Rest, Waiting, Walker, Work, opened},
+    build::{Implied, Missing, Waiting, Walker, Work, opened},
     examine::{Level, Place},
     io_error,
     names::{Argument, NameKind},
+    rests::Rests,
     split_path,
 };
 use crate::{bytes, error::Result, filter::Name, log::LogCode, sys::stat::Stat};
@@ -190,32 +191,26 @@ impl Walker {
             self.implied = Implied { path: dir.to_vec(), source: Some(source), group: None };
             if is_dir {
                 self.implied.group = Some(self.waiting.len());
-                self.waiting.push(Waiting { source, path: dir.to_vec(), rests: Vec::new() });
+                self.waiting.push(Waiting { source, path: dir.to_vec(), rests: Rests::default() });
             }
         }
         if let Some(waiting) = self.implied.group.and_then(|group| self.waiting.get_mut(group)) {
-            waiting.rests.push(Rest { name: rest.to_vec(), kind });
+            waiting.rests.push(rest, kind);
         }
         Ok(())
     }
 
     /// C: the second half of flist.c send1extra
-    pub(super) fn rests_work(
-        &mut self,
-        segment: &mut Segment,
-        source: u32,
-        path: &[u8],
-        rests: Vec<Rest>,
-    ) -> Result<()> {
+    pub(super) fn rests_work(&mut self, segment: &mut Segment, source: u32, path: &[u8], rests: Rests) -> Result<()> {
         let content = Flags::CONTENT_DIR;
-        for rest in rests {
-            let name = [path, b"/", &rest.name].concat();
-            if let Some(slash) = memchr::memchr(b'/', &rest.name) {
+        for (rest, kind) in rests.iter() {
+            let name = [path, b"/", rest].concat();
+            if let Some(slash) = memchr::memchr(b'/', rest) {
                 let start = path.len() + 1;
-                self.implied_incremental(segment, source, &name, start, start + slash, rest.kind)?;
+                self.implied_incremental(segment, source, &name, start, start + slash, kind)?;
                 continue;
             }
-            let known = match rest.kind {
+            let known = match kind {
                 NameKind::Normal => None,
                 NameKind::Missing => Some(Stat::default()),
                 NameKind::Slash | NameKind::Dot => {

@@ -16,8 +16,8 @@ use super::{
     DirEntry, Entry, Flags, MAX_PATH, Segment,
     dump::View,
     examine::{Examiner, Level, Place},
-    names::NameKind,
     order::{self, Order},
+    rests::Rests,
     sources::{Source, Sources, Trees},
 };
 use crate::{
@@ -32,19 +32,13 @@ use crate::{
     text::mode::Chmod,
 };
 
-/// A part of a `-R` name that waits for its first directory's segment. C: relnamecache
-pub(super) struct Rest {
-    pub(super) name: Vec<u8>,
-    pub(super) kind: NameKind,
-}
-
 /// A directory whose segment is still to come.
 struct Pending {
     /// Its number on the wire.
     index: i32,
     entry: DirEntry,
     /// What `-R` names want of it.
-    rests: Vec<Rest>,
+    rests: Rests,
     /// How deep below the arguments. C: send_dir_depth
     depth: usize,
 }
@@ -56,7 +50,7 @@ pub(super) enum Work {
     /// Read a directory; its path, and its mode as far as that is known.
     Scan { source: u32, path: Vec<u8>, flags: Flags, mode: u32 },
     /// Names below a directory that is only led to.
-    Rests { source: u32, path: Vec<u8>, rests: Vec<Rest> },
+    Rests { source: u32, path: Vec<u8>, rests: Rests },
     /// All below a directory that was read was listed.
     Leave,
 }
@@ -90,7 +84,7 @@ pub(super) struct Implied {
 pub(super) struct Waiting {
     pub(super) source: u32,
     pub(super) path: Vec<u8>,
-    pub(super) rests: Vec<Rest>,
+    pub(super) rests: Rests,
 }
 
 /// The sending side's maker of segments.
@@ -279,7 +273,8 @@ impl Walker {
     /// C: flist.c add_dirs_to_tree
     fn remember_dirs(&mut self, segment: &Segment) -> Option<DirEntry> {
         let mut waiting: HashMap<_, VecDeque<_>> = HashMap::new();
-        for Waiting { source, path, rests } in self.waiting.drain(..) {
+        for Waiting { source, path, mut rests } in self.waiting.drain(..) {
+            rests.shrink();
             waiting.entry((source, path.into_boxed_slice())).or_default().push_back(rests);
         }
         self.implied = Implied::default();

@@ -19,6 +19,7 @@ pub mod order;
 mod prune;
 pub mod receive;
 pub mod requested;
+mod rests;
 mod segment;
 pub mod sources;
 #[cfg(test)]
