@@ -57,6 +57,9 @@ impl Traffic {
     }
 }
 
+/// What is said of deletions, as they happen, while the rest waits for its turn on the wire.
+const DELETIONS: &[&str] = &["*deleting ", "deleting ", "del. ", "cannot delete ", "could not make way "];
+
 /// One command line and what it runs on.
 #[derive(Clone)]
 pub struct Case {
@@ -82,6 +85,8 @@ pub struct Case {
     files: Vec<(String, Vec<u8>)>,
     own_source: bool,
     /// Words of a second voice.
+    /// Lines that begin with one of these words are said by another of the reference's processes than the rest: each have
+    /// their order, but how they meet is a matter of time.
     apart: &'static [&'static str],
 }
 
@@ -105,7 +110,7 @@ impl Case {
             stdin: Vec::new(),
             files: Vec::new(),
             own_source: false,
-            apart: &[],
+            apart: DELETIONS,
         }
     }
 
@@ -189,13 +194,6 @@ impl Case {
     /// Each run has a copy of the source to itself, and what it leaves of it is compared too.
     pub fn own_source(mut self) -> Self {
         self.own_source = true;
-        self
-    }
-
-    /// Lines that begin with one of these words are said by another of the reference's processes than the rest: each have
-    /// their order, but how they meet is a matter of time.
-    pub fn apart(mut self, words: &'static [&'static str]) -> Self {
-        self.apart = words;
         self
     }
 
