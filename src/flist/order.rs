@@ -183,9 +183,10 @@ fn bytes_order(segment: &Segment) -> Option<Vec<u32>> {
 /// A record's place in the tree order as numbers: the rank of the directory it is or lies in (twice, plus one for
 /// what lies in it), then the first bytes of its name.
 struct Place {
-    rank: u64,
-    prefix: u64,
+    /// There are fewer than 2³¹ directories: each takes two bytes of an arena that 32 bits address.
+    rank: u32,
     at: u32,
+    prefix: u64,
 }
 
 fn tree_order(segment: &Segment) -> Option<Vec<u32>> {
@@ -196,9 +197,9 @@ fn tree_order(segment: &Segment) -> Option<Vec<u32>> {
         let (rank, prefix) = if record.base_len == 0 {
             (0, 0)
         } else if record.mode & libc::S_IFMT == libc::S_IFDIR {
-            (own.next().map_or(0, |&rank| u64::from(rank) << 1), 0)
+            (own.next().map_or(0, |&rank| rank << 1), 0)
         } else {
-            (u64::from(ranks.of_dirs[record.dir as usize]) << 1 | 1, prefix(&segment.base_of(record)[shared..]))
+            (ranks.of_dirs[record.dir as usize] << 1 | 1, prefix(&segment.base_of(record)[shared..]))
         };
         Place { rank, prefix, at: at as u32 }
     });
