@@ -52,8 +52,8 @@ fn count(top: &Path, argv: &[String]) -> Result<Calls, String> {
     Ok(text.lines().filter_map(row).filter(|(name, _)| ours(name)).collect())
 }
 
-/// What one file more costs; nothing, and said so, where it cannot be counted.
-fn per_file(what: &str, args: &str, len: usize, again: bool) -> Option<Calls> {
+/// What few and many files cost; nothing, and said so, where it cannot be counted.
+fn counts(what: &str, args: &str, len: usize, again: bool) -> Option<[Calls; 2]> {
     let mut counts = Vec::new();
     for files in [FEW, MANY] {
         let dir = tempfile::Builder::new().prefix("oc-rsync-").tempdir().expect("temporary directory");
@@ -74,7 +74,12 @@ fn per_file(what: &str, args: &str, len: usize, again: bool) -> Option<Calls> {
             }
         }
     }
-    let (few, many) = (&counts[0], &counts[1]);
+    counts.try_into().ok()
+}
+
+/// What one file more costs.
+fn per_file(what: &str, args: &str, len: usize, again: bool) -> Option<Calls> {
+    let [few, many] = counts(what, args, len, again)?;
     let more = |(name, calls): (&String, &f64)| {
         let before = few.get(name).copied().unwrap_or_default();
         (name.clone(), (calls - before) / (MANY - FEW) as f64)
@@ -109,6 +114,29 @@ fn nothing_to_do_takes_a_stat_at_each_end() {
     expect("local, nothing to do", "-a src/ dst/", 300, true, &[(STAT, 2.0)]);
     expect("push, nothing to do", "-a -e SHELL --rsync-path=OURS src/ far:HERE/dst/", 300, true, &[(STAT, 2.0)]);
     expect("pull, nothing to do", "-a -e SHELL --rsync-path=OURS far:HERE/src/ dst/", 300, true, &[(STAT, 2.0)]);
+}
+
+#[test]
+fn options_that_find_nothing_to_do_cost_nothing() {
+    for args in ["-aH src/ dst/", "-a --del src/ dst/", "-aH --del src/ dst/", "-a --delete-after src/ dst/"] {
+        expect(args, args, 300, true, &[(STAT, 2.0)]);
+    }
+    let push = "-aH --del -e SHELL --rsync-path=OURS src/ far:HERE/dst/";
+    expect("push, links and deletions", push, 300, true, &[(STAT, 2.0)]);
+}
+
+/// Reading a directory to its end takes two calls as long as it is small.
+#[test]
+fn deletions_read_each_directory_once_more() {
+    let reads = |args: &str| {
+        let found = counts("directory reads", args, 300, true)?;
+        Some(found.map(|calls| calls.get("getdents64").copied().unwrap_or_default())[0])
+    };
+    let (Some(plain), Some(deleting)) = (reads("-a src/ dst/"), reads("-a --del src/ dst/")) else { return };
+    let dirs = (DIRS + 1) as f64;
+    assert_eq!(deleting - plain, 2.0 * dirs, "{plain} without, {deleting} with --del");
+    let linking = reads("-aH src/ dst/");
+    assert_eq!(linking, Some(plain), "with -H");
 }
 
 #[test]
