@@ -521,20 +521,89 @@ fn what_gives_way_is_kept() {
 }
 
 #[test]
-fn ways_of_writing() {
+fn updates_put_in_place_at_the_end() {
     everywhere(&[
         update("late", "-aHi --delay-updates", stale_middle),
         update("late, crossed", "-aHi --delay-updates", crossed),
         row("late, first copy", "-aHi --delay-updates"),
-        update("appended, whole list", "-aHi --append --no-inc-recursive", shorter),
-        update("appended and verified", "-aHi --append-verify --no-inc-recursive", shorter),
-        update("partial directory", "-aHi --partial-dir=.part", stale_middle),
     ]);
+}
+
+type State = (&'static str, fn(&Path, &Path));
+
+/// States in which names of groups may stand, and an empty directory beside the destination.
+const STATES: [State; 6] = [
+    ("first copy", |destination, _| with_room(destination)),
+    ("stale middle", |destination, source| roomy(destination, source, stale_middle)),
+    ("shorter", |destination, source| roomy(destination, source, shorter)),
+    ("no leaders", |destination, source| roomy(destination, source, no_leaders)),
+    ("crossed", |destination, source| roomy(destination, source, crossed)),
+    ("stale", |destination, source| roomy(destination, source, stale)),
+];
+
+fn with_room(destination: &Path) {
+    zoo::set_time(&dir(destination.with_file_name("room")), 1_400_000_004, 0);
+}
+
+fn roomy(destination: &Path, source: &Path, before: fn(&Path, &Path)) {
+    before(destination, source);
+    with_room(destination);
+}
+
+fn written(how: &str) {
+    written_over(how, &STATES);
+}
+
+fn written_over(how: &str, states: &[State]) {
+    for list in ["", "--no-inc-recursive"] {
+        let case = |&(name, before): &State| update(name, &format!("-aHi {how} {list}"), before).beside(&["room"]);
+        everywhere(&states.iter().map(case).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn temporaries_elsewhere() {
+    written("--temp-dir={box}/room");
+    everywhere(&[row("temporaries on another file system", "-aHi --temp-dir={far}").before(stale_middle)]);
+}
+
+#[test]
+fn appended() {
+    // Over crossed links the reference's two sides lose each other.
+    let states: Vec<_> = STATES.into_iter().filter(|(name, _)| *name != "crossed").collect();
+    written_over("--append", &states);
+    written_over("--append-verify", &states);
+}
+
+#[test]
+fn partial_files_elsewhere() {
+    written("--partial-dir=.part");
+    written("--partial-dir={box}/room");
+}
+
+#[test]
+fn in_place() {
+    written("--inplace");
+    written("--inplace --no-whole-file");
 }
 
 #[test]
 fn sources_that_have_arrived() {
     everywhere(&[update("sources stay in a dry run", "-aHni --remove-source-files", broken).unordered()]);
+    let removing = |name, args: &str, before: fn(&Path, &Path)| {
+        update(name, &format!("{args} --remove-source-files"), before).own_source().unordered()
+    };
+    for list in ["", "--no-inc-recursive"] {
+        let args = |args: &str| format!("{args} {list}");
+        everywhere(&[
+            removing("sources go", &args("-aHi"), |_, _| {}),
+            removing("sources go, nothing to do", &args("-aHii"), with_groups),
+            removing("sources go, stale middle", &args("-aHi"), stale_middle),
+            removing("sources go, crossed", &args("-aHii"), crossed),
+            removing("sources go, late", &args("-aHi --delay-updates"), stale_middle),
+            removing("sources go, of old", &args("-aHi --protocol=29"), no_leaders),
+        ]);
+    }
 }
 
 #[test]
