@@ -284,6 +284,12 @@ fn partial_files() {
         with_parts("partial directory and backup directory", "-ai --partial-dir=.part --backup-dir=bak"),
         with_parts("partial directory and deletion", "-ai --partial-dir=.part --delete").unordered(),
         row("partial directory and temporary directory", "-ai --partial-dir=.part --temp-dir={far}"),
+        with_parts("partial directory of the environment", "-ai --partial --no-whole-file")
+            .env("RSYNC_PARTIAL_DIR", ".part"),
+        with_parts("partial directory named over the environment's", "-ai --partial-dir=.part --no-whole-file")
+            .env("RSYNC_PARTIAL_DIR", "other"),
+        row("delayed, in the environment's directory", "-ai --delay-updates").env("RSYNC_PARTIAL_DIR", ".part"),
+        with_parts("a directory of the environment alone", "-ai --no-whole-file").env("RSYNC_PARTIAL_DIR", ".part"),
         with_parts("partial directory, sparse", "-ai --partial-dir=.part -S --no-whole-file"),
         with_parts("partial directory with checksums", "-aic --partial-dir=.part --no-whole-file"),
         with_parts("partial directory without permissions", "-rti --partial-dir=.part --no-whole-file").unordered(),
@@ -455,6 +461,9 @@ fn oldest_protocols() {
             at("backup, oldest", "-aib --no-whole-file"),
             at("in place with a backup, oldest", "-aib --inplace --no-whole-file"),
             at("append, oldest", "-ai --append").before(beginnings),
+            at("append to what begins otherwise, oldest", "-ai --append").before(wrong_beginnings),
+            at("... with errors told by the client", "-ai --append --stderr=client").before(wrong_beginnings),
+            at("... with all on the standard error", "-ai --append --stderr=all").before(wrong_beginnings),
             at("delayed, oldest", "-aib --delay-updates --no-whole-file"),
             // There the reference builds on what a planted link leads to.
             at("partial directory, oldest", "-ai --partial-dir=.part --no-whole-file").before(|top, source| {
@@ -509,7 +518,7 @@ fn under_way(dir: &Path, since: SystemTime) -> bool {
 }
 
 /// Starts a program, interrupts it while the large file comes, and tells what it left; then lets it finish.
-fn interrupted(program: Program, options: &str, way: Way) -> (Vec<String>, Vec<String>) {
+fn interrupted(program: Program, signal: Signal, options: &str, way: Way) -> (Vec<String>, Vec<String>) {
     let dir = tempfile::Builder::new().prefix("oc-rsync-").tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     for name in ["src", "dst", "tmp"] {
@@ -542,7 +551,7 @@ fn interrupted(program: Program, options: &str, way: Way) -> (Vec<String>, Vec<S
         assert!(Instant::now() < end && child.try_wait().unwrap().is_none(), "{options}: nothing came");
         thread::sleep(Duration::from_millis(5));
     }
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
     let status = child.wait().unwrap();
     assert!(!status.success(), "{options}");
     // The far side ends by itself, and the reference's processes one after the other.
@@ -575,7 +584,7 @@ fn an_interrupted_run_leaves_what_the_reference_leaves() {
         return;
     }
     let mut differences = Vec::new();
-    for (options, way) in [
+    let by_default = [
         ("--partial-dir=.part", Way::Local),
         ("--partial-dir=.part -b --backup-dir=bak", Way::PipePull),
         ("--partial-dir={box}/tmp", Way::PipePush),
@@ -587,12 +596,17 @@ fn an_interrupted_run_leaves_what_the_reference_leaves() {
         ("--partial -b", Way::Local),
         ("--inplace -b", Way::PipePush),
         ("--append", Way::Local),
-    ] {
-        let reference = interrupted(Program::Reference, options, way);
-        let ours = interrupted(Program::Ours, options, way);
+    ];
+    let by_key = [("--partial-dir=.part -b", Way::Local), ("--delay-updates", Way::PipePull), ("", Way::PipePush)];
+    let runs = by_default.map(|run| (Signal::SIGTERM, run)).into_iter();
+    for (signal, (options, way)) in runs.chain(by_key.map(|run| (Signal::SIGINT, run))) {
+        let reference = interrupted(Program::Reference, signal, options, way);
+        let ours = interrupted(Program::Ours, signal, options, way);
         for (when, theirs, mine) in [("left", reference.0, ours.0), ("completed", reference.1, ours.1)] {
             if theirs != mine {
-                differences.push(format!("{options} · {way:?} · {when}\n  reference {theirs:#?}\n  ours {mine:#?}"));
+                differences.push(format!(
+                    "{signal} · {options} · {way:?} · {when}\n  reference {theirs:#?}\n  ours {mine:#?}"
+                ));
             }
         }
     }

@@ -28,9 +28,15 @@ impl PeerSink {
         Self { outbox, stderr: options.stderr, quiet: options.quiet > 0, protocol: 0, own, generator: None }
     }
 
-    /// The same after the handshake.
+    /// The same after the handshake. A client this old may have nobody who takes our stderr. C: in compat.c
+    /// setup_protocol
     pub fn for_protocol(self, version: u8) -> Self {
-        Self { protocol: version, ..self }
+        const LAST_WITHOUT_STDERR: u8 = 28;
+        let stderr = match self.stderr {
+            Stderr::Errors if version <= LAST_WITHOUT_STDERR => Stderr::Client,
+            stderr => stderr,
+        };
+        Self { protocol: version, stderr, ..self }
     }
 
     /// The same way out, used from the receiver's thread.

@@ -81,6 +81,8 @@ pub struct Case {
     sparse: bool,
     by_nobody: bool,
     stdin: Vec<u8>,
+    /// Variables of the environment besides those that all runs have.
+    env: Vec<(&'static str, String)>,
     /// Files that stand beside source and destination, by name.
     files: Vec<(String, Vec<u8>)>,
     own_source: bool,
@@ -108,6 +110,7 @@ impl Case {
             sparse: false,
             by_nobody: false,
             stdin: Vec::new(),
+            env: Vec::new(),
             files: Vec::new(),
             own_source: false,
             apart: DELETIONS,
@@ -197,6 +200,12 @@ impl Case {
         self
     }
 
+    /// A variable of the environment, seen at both ends.
+    pub fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.env.push((name, value.into()));
+        self
+    }
+
     pub fn stdin(mut self, bytes: &[u8]) -> Self {
         self.stdin = bytes.to_vec();
         self
@@ -277,6 +286,7 @@ impl Site {
             zoo::restore_atimes(&self.dir.path().join("src"));
         }
         let mut command = process::command(&sandbox, &ends.client.path(), &self.argv(way, ends, &sandbox));
+        command.envs(self.case.env.iter().map(|(name, value)| (name, value)));
         if self.case.by_nobody && programs::is_root() {
             process::give_to_nobody(self.dir.path(), &destination, &mut command);
         }
