@@ -326,3 +326,18 @@ fn further_names_of_what_is_not_there() {
     }
     check(&all, true);
 }
+
+/// Nobody has a partial file or a backup to build on where no option asked for such.
+#[test]
+fn a_basis_that_no_option_made() {
+    let cases = || {
+        let made = [(0x81, "a partial file"), (0x82, "a backup")].into_iter();
+        made.flat_map(|(basis, what)| [(what, named(basis, None)), (what, named(basis, Some("../outside/kept")))])
+    };
+    check(&talks(cases().collect()), false);
+    for args in [&["--partial-dir=../outside"][..], &["--backup", "--backup-dir=../outside"], &["--backup"]] {
+        let more = talks(cases().collect()).into_iter();
+        let more = more.map(|talk| args.iter().fold(talk, |talk, arg| talk.arg(arg)));
+        check(&more.collect::<Vec<_>>(), false);
+    }
+}

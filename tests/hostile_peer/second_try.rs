@@ -1,7 +1,7 @@
 //! A sender that is honest at last: data whose sum is wrong at first, and frames without meaning in the midst of a file.
 
 use crate::{
-    bytes::{Bytes, DATA, FILE, Odd, PLAIN, TRANSFER},
+    bytes::{BASIS_FOLLOWS, Bytes, DATA, FILE, Odd, PLAIN, TRANSFER},
     harness::{
         Program,
         process::Status,
@@ -21,6 +21,9 @@ const WRONG_SUM: [u8; 16] = [7; 16];
 const NOOP: u8 = DATA + 42;
 const ERROR_EXIT: u8 = DATA + 86;
 
+/// FNAMECMP_PARTIAL_DIR.
+const PARTIAL_FILE: u8 = 0x81;
+
 /// A list with `f`, which is 1, in it, behind the greeting.
 fn listed(seat: Seat) -> Bytes {
     let odd = Odd { size: GOOD.len() as i64, ..PLAIN };
@@ -30,7 +33,11 @@ fn listed(seat: Seat) -> Bytes {
 
 /// The whole of `f` in one literal.
 fn data(sum: [u8; 16]) -> Bytes {
-    Bytes::new().item(1, TRANSFER).sums(0, 0, 0, 0).int(GOOD.len() as i32).raw(GOOD).int(0).raw(&sum)
+    Bytes::new().item(1, TRANSFER).raw(&content(sum).0)
+}
+
+fn content(sum: [u8; 16]) -> Bytes {
+    Bytes::new().sums(0, 0, 0, 0).int(GOOD.len() as i32).raw(GOOD).int(0).raw(&sum)
 }
 
 /// What is said behind the last file: the ends of the phases, what was counted, and goodbye.
@@ -115,6 +122,29 @@ fn a_sum_that_is_wrong_twice() {
         }
     }
     as_the_reference(&talks);
+}
+
+/// What fails its sum waits in the partial directory, and makes way for what is right.
+#[test]
+fn a_second_try_over_a_partial_file() {
+    for seat in RECEIVERS {
+        for (second, status) in [(GOOD_SUM, 0), (WRONG_SUM, 23)] {
+            let again = Bytes::new().item(1, TRANSFER | BASIS_FOLLOWS).byte(PARTIAL_FILE).raw(&content(second).0);
+            let sent = data(WRONG_SUM).done().raw(&again.raw(&ending(seat, 2).0).0);
+            let bytes = listed(seat).raw(&sent.framed().0);
+            let mut talk = Talk::new("with a partial directory", seat, bytes);
+            talk.args.push("--partial-dir=.part");
+            let played = ours(&talk);
+            assert_eq!(played.status, Status::Exit(status), "{seat:?}: {:?}", played.said);
+            let part = played.tree.get(b".part/f").map(|node| &node.what);
+            if status == 0 {
+                assert!(is_good(file(&played.tree)) && part.is_none(), "{seat:?}: {part:?}");
+            } else {
+                assert!(file(&played.tree).is_none() && is_good(part), "{seat:?}: {part:?}");
+            }
+            as_the_reference(&[talk]);
+        }
+    }
 }
 
 #[test]
