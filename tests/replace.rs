@@ -137,6 +137,12 @@ fn backups_elsewhere() {
     everywhere(&[
         row("backup directory in a dry run", "-ain --backup-dir=bak --info=backup").unordered(),
         row("backup directory is the destination", "-ai --backup-dir=. --suffix=.old"),
+        row("backup directories inherit their group", "-rltgoi --backup-dir=../bak").beside(&["bak"]).before(
+            |top, source| {
+                old(top, source);
+                zoo::set_mode(&top.join("sub"), 0o2750);
+            },
+        ),
         row("backup directory with things in it", "-ai --backup-dir=bak --info=backup").unordered().before(
             |top, source| {
                 old(top, source);

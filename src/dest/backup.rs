@@ -419,7 +419,8 @@ impl BackupDir {
         };
         if let Ok(stat) = root.stat(dir) {
             let shown = bytes![self.text, dir];
-            dest.setter().set(Target::At(root, dir), &shown, &as_it_is(&like), &stat, How::default());
+            let how = How { fresh: true, ..How::default() };
+            dest.setter().set(Target::At(root, dir), &shown, &as_it_is(&like), &stat, how);
         }
     }
 }
