@@ -12,7 +12,7 @@ mod play;
 mod steps;
 
 use std::{
-    env,
+    env, thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -46,7 +46,10 @@ fn random_sequences() {
     }
     let steps = number("OC_RSYNC_SEQUENCE_STEPS").map_or(STEPS, |steps| steps as usize);
     let seeds = number("OC_RSYNC_SEQUENCE_SEED").map_or(SEEDS.to_vec(), |seed| vec![seed]);
-    let mut told: Vec<String> = seeds.into_iter().filter_map(|seed| trial(seed, steps)).collect();
+    let mut told: Vec<String> = thread::scope(|scope| {
+        let trials: Vec<_> = seeds.into_iter().map(|seed| scope.spawn(move || trial(seed, steps))).collect();
+        trials.into_iter().filter_map(|trial| trial.join().expect("a trial")).collect()
+    });
     if let Some(seconds) = number("OC_RSYNC_SEQUENCE_SECONDS") {
         let end = Instant::now() + Duration::from_secs(seconds);
         let mut seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64 >> 10;

@@ -3,13 +3,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use crate::{
     harness::{
         blur,
-        process::{self, Outcome},
+        process::{self, Outcome, Status},
         programs::{Ends, Program, ends},
         stand_in,
         tree::Tree,
@@ -54,25 +55,36 @@ impl Site {
     fn step(&self, step: &Step) -> Vec<String> {
         let settle = format!("find src -newermt {SETTLED} -exec touch -h -d @{} {{}} +", step.clock);
         shell(self.dir.path(), &[&step.source[..], &[settle]].concat());
-        let mut runs = [("ref", true), ("our", false)].map(|(name, plain)| {
+        let play = |name: &str, plain: bool| {
             let sandbox = self.sandbox(name);
             shell(&sandbox, &step.beside);
             let run = (!step.options.is_empty()).then(|| self.run(step, &sandbox, plain));
             (run, Tree::read(&sandbox, self.ready, false))
+        };
+        // The reference waits more than it works.
+        let ((reference, theirs), (ours, mine)) = thread::scope(|scope| {
+            let reference = scope.spawn(|| play("ref", true));
+            let ours = play("our", false);
+            (reference.join().expect("the reference's run"), ours)
         });
-        let [(reference, theirs), (ours, mine)] = &mut runs;
         let mut told = Vec::new();
         if let (Some(reference), Some(ours)) = (reference, ours) {
-            if reference.status != ours.status {
-                let said = |outcome: &Outcome| String::from_utf8_lossy(&outcome.stderr).into_owned();
-                let (first, second) = (said(reference), said(ours));
-                told.push(format!("  status: {:?}, ours {:?}\n{first}---\n{second}", reference.status, ours.status));
+            if reference.status != ours.status || ours.status == Status::Hung {
+                told.push(format!("  status: {:?}, ours {:?}\n", reference.status, ours.status));
             }
-            let blurred = |outcome: &Outcome| blur::blur(&outcome.stdout, &[(self.dir.path(), "@")], false);
-            told.extend(blur::line_difference(&blurred(reference), &blurred(ours)));
+            for (theirs, mine) in [(&reference.stdout, &ours.stdout), (&reference.stderr, &ours.stderr)] {
+                let differs = blur::line_difference(&self.lines(theirs), &self.lines(mine));
+                told.extend(differs);
+            }
         }
-        told.extend(theirs.differences(mine, false));
+        told.extend(theirs.differences(&mine, false));
         told
+    }
+
+    /// What was said, sorted; which sandbox it was about does not count.
+    fn lines(&self, text: &[u8]) -> Vec<String> {
+        let (reference, ours) = (self.sandbox("ref"), self.sandbox("our"));
+        blur::blur(text, &[(&reference, "BOX"), (&ours, "BOX"), (self.dir.path(), "@")], false)
     }
 
     fn run(&self, step: &Step, sandbox: &Path, plain: bool) -> Outcome {
@@ -108,7 +120,8 @@ fn filter_word(word: &str) -> String {
 fn shell(dir: &Path, lines: &[String]) {
     if !lines.is_empty() {
         let script = format!("{PRELUDE}\n{}", lines.join("\n"));
-        process::run(dir, Path::new("/bin/sh"), &["-c", &script], b"");
+        let outcome = process::run(dir, Path::new("/bin/sh"), &["-c", &script], b"");
+        assert_ne!(outcome.status, Status::Hung, "{script}");
     }
 }
 

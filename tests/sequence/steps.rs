@@ -222,7 +222,8 @@ impl Dice {
             0..=3 => new,
             4 => format!("mk {dir}; ln -sfn '{}' {path}", self.pick(TARGETS)),
             5 => format!("rm -rf {path}"),
-            6 => format!("seq {seed} {} >>{path}", seed + size),
+            // writing into a pipe would wait for a reader
+            6 => format!("[ -p {path} ] || seq {seed} {} >>{path}", seed + size),
             7 => {
                 format!("[ -f {path} ] && printf changed | dd of={path} bs=1 seek={} conv=notrunc", self.below(20_000))
             }
@@ -250,7 +251,7 @@ impl Dice {
             23 => format!(
                 "[ -f {path} ] && {{ touch -r {path} stamp; printf X | dd of={path} bs=1 conv=notrunc; touch -r stamp {path}; rm stamp; }}"
             ),
-            _ => format!("chmod {} {dir}", self.pick(&["755", "700", "750"])),
+            _ => format!("chmod {} {dir}", self.pick(&["755", "700", "750", "2755"])),
         };
         let settled =
             if top == "src" { String::new() } else { format!("; touch -h -d @{} {path}", 1_350_000_000 + seed) };
