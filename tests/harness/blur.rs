@@ -4,8 +4,9 @@ use std::path::Path;
 
 /// Lines that come and go between two runs of the reference, or tell of its own memory.
 const FLEETING: &[&str] = &[
-    // It says goodbye to a peer that may have left already.
-    "rsync: [Receiver] write error: Broken pipe (32)\n",
+    // It says goodbye to a peer that may have left already, or goes on sending to one that has refused.
+    "] write error: Broken pipe (32)\n",
+    "rsync error: error in socket IO (code 10)",
     "] expand file_list pointer array to ",
     // Of its processes the one that fails kills the others.
     "rsync error: received SIGUSR1 (code 19)",
