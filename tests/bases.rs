@@ -453,6 +453,7 @@ fn similar_names() {
         similar("similar, tried", "-ain --no-whole-file -y --debug=fuzzy").unordered(),
         similar("similar, without modes", "-rti --no-whole-file -y"),
         similar("similar, in place", "-ai --inplace --no-whole-file -y"),
+        similar("similar, longer than what is appended", "-ai --append -y"),
         similar("similar, by checksum", "-aic --no-whole-file -y"),
         similar("similar, of the size only", "-ai --size-only --no-whole-file -y"),
         similar("switched off", "-ai --no-whole-file -y --no-fuzzy"),
