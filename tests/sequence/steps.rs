@@ -60,7 +60,14 @@ const GROUPS: &[(u64, &[&str])] = &[
     (5, &["--force", "--ignore-missing-args", "--delete-missing-args"]),
     (
         20,
-        &["-b", "-b --suffix=.old", "--backup-dir=../bak", "--backup-dir=../bak --suffix=.old", "--backup-dir=.inside"],
+        &[
+            "-b",
+            "-b --suffix=.old",
+            "--backup-dir=../bak",
+            "--backup-dir=../bak --suffix=.old",
+            // one process makes it while another sets the time of the directory that holds it
+            "-O --backup-dir=.inside",
+        ],
     ),
     (
         25,
@@ -152,6 +159,10 @@ impl Dice {
             let names: Vec<String> = (0..1 + self.below(6)).map(|_| self.listed_name()).collect();
             beside.push(format!("printf '%s\\n' {} > list", names.join(" ")));
             options.push("--files-from=list".into());
+        }
+        // In place the reference loses mode and time of what it keeps there.
+        if options.iter().any(|option| option.starts_with("--inplace") || option.starts_with("--append")) {
+            options.retain(|option| !option.starts_with("--backup-dir=.."));
         }
         let has = |start: &str| options.iter().any(|option| option.starts_with(start));
         let from: &[&str] = match self.below(10) {
