@@ -6,19 +6,11 @@ mod harness;
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
 
 use harness::{
-    Case, Program, Way, check_all,
+    Case, LOCAL, PIPES, Program, Way, check_all, in_each_place,
     process::{self, Status},
     programs::{AGAINST_REFERENCE, ALONE},
     zoo,
 };
-
-const LOCAL: &[Way] = &[Way::Local];
-const PIPES: &[Way] = &[Way::PipePush, Way::PipePull];
-
-/// Locally, and through pipes with ours at each end and at both.
-fn everywhere(cases: &[Case]) {
-    check_all(cases, &[(LOCAL, &ALONE), (PIPES, &AGAINST_REFERENCE)]);
-}
 
 /// Through pipes alone: for lists that lie on the far side.
 fn remotely(cases: &[Case]) {
@@ -89,11 +81,11 @@ fn a_list_at_each_protocol() {
         listed("a list, recursing", "-ai -r", SOME),
         listed("a list, names alone", "-ai --no-R", SOME),
     ] {
-        everywhere(&at_each_protocol(&case));
+        in_each_place(&at_each_protocol(&case));
     }
     // Before protocol 30 a receiver takes what has no directories in the list for an attack.
     let few = listed("a list, no implied directories", "-ai --no-implied-dirs", SOME);
-    everywhere(&at_each_protocol(&few)[1..]);
+    in_each_place(&at_each_protocol(&few)[1..]);
     for case in [far_list("a far list", "-ai", SOME), far_list("a far list, recursing", "-ai -r", SOME)] {
         remotely(&at_each_protocol(&case));
     }
@@ -102,7 +94,7 @@ fn a_list_at_each_protocol() {
 #[test]
 fn a_list_with_the_oldest_protocols() {
     for version in ["--protocol=28", "--protocol=27"] {
-        everywhere(&[listed("a list for an old peer", "-ai", SOME).arg(version)]);
+        in_each_place(&[listed("a list for an old peer", "-ai", SOME).arg(version)]);
         remotely(&[far_list("a far list for an old peer", "-ai -r", SOME).arg(version)]);
     }
 }
@@ -112,7 +104,7 @@ fn how_lists_are_written() {
     const WINDOWS: &[u8] = b"a/one\r\n\r\ntop\r\n";
     const ZEROS: &[u8] = b"a/one\0\0top\0cr\r\0#number";
     const COMMENTS: &[u8] = b"#number\n;semicolon\n # top\n./#number\ntop";
-    everywhere(&[
+    in_each_place(&[
         listed("lines of another system", "-ai", WINDOWS),
         listed("zeros", "-ai --from0", ZEROS),
         listed("zeros by their letter", "-ai0", ZEROS),
@@ -144,7 +136,7 @@ fn where_listed_names_lead() {
     const DOTS: &[u8] = b"a/./b/two\na/b/./c\n./e/./six\nhalf/./\n";
     const TWICE: &[u8] = b"top\na/one\ntop\na/d\na/d/five\na/d/\na/b/c/four\na/one\n";
     for list in [PLACES, SLASHES, DOTS, TWICE] {
-        everywhere(&[
+        in_each_place(&[
             listed("places", "-ai", list),
             listed("places, recursing", "-ai -r", list),
             listed("places, names alone", "-rlti --no-R", list).unordered(),
@@ -153,7 +145,7 @@ fn where_listed_names_lead() {
             listed("places, list whole", "-ai -r --no-inc-recursive", list),
         ]);
     }
-    everywhere(&[
+    in_each_place(&[
         listed("nothing above the source", "-ai", PLACES).from(&["src/a"]),
         listed("listed to be listed", "--list-only -r", SOME),
         listed("a dry run", "-ain", SOME),
@@ -167,7 +159,7 @@ fn where_listed_names_lead() {
 #[test]
 fn listed_names_that_are_missing() {
     const MISSING: &[u8] = b"top\nnowhere\na/nothing\nnone/at/all\na/one\n";
-    everywhere(&[
+    in_each_place(&[
         listed("missing names", "-ai", MISSING).unordered(),
         listed("missing names, recursing", "-ai -r", MISSING).unordered(),
         listed("missing names, names alone", "-ai --no-R", MISSING).unordered(),
@@ -188,7 +180,7 @@ fn lists_that_cannot_be_had() {
         }
     }
     let through = |name, args| row(name, args).with_file("list", SOME).before(a_strangers_link);
-    everywhere(&[
+    in_each_place(&[
         row("no such list", "-ai --files-from=nowhere"),
         row("a list below a file", "-ai --files-from=src/top/list"),
         through("a list over a link of ours", "-ai --files-from=mine"),
@@ -220,9 +212,9 @@ fn files_of_some_sizes() {
         row("no smaller", "-ai --min-size=1K --info=skip").unordered(),
         row("between two sizes", "-avv --min-size=10 --max-size=1025").unordered(),
     ] {
-        everywhere(&at_each_protocol(&case));
+        in_each_place(&at_each_protocol(&case));
     }
-    everywhere(&[
+    in_each_place(&[
         row("no larger than nothing", "-ai --max-size=0"),
         row("one byte at least", "-ai --min-size=1 --stats"),
         row("a limit that nothing is beyond", "-ai --max-size=1g --min-size=0"),
@@ -241,9 +233,9 @@ fn empty_directories() {
         row("no empty directories", "-aim"),
         row("no empty directories, by their list", "-ai -r --files-from=list -m").with_file("list", SOME),
     ] {
-        everywhere(&at_each_protocol(&case));
+        in_each_place(&at_each_protocol(&case));
     }
-    everywhere(&[
+    in_each_place(&[
         row("no empty directories, several sources", "-aim").from(&["src/empty", "src/half", "src/a/"]),
         row("no empty directories, paths kept", "-aimR").from(&["src/./half/empty", "src/./a/b", "src/empty/"]),
         row("no empty directories, the same twice", "-aim").from(&["src/empty", "src/empty", "src/half"]),
@@ -268,7 +260,7 @@ fn with_rules_and_deletions() {
         fs::write(destination.join("a/extra/file"), "extra").expect("file");
         zoo::settle_dirs(destination);
     }
-    everywhere(&[
+    in_each_place(&[
         listed("a list and rules", "-ai -r --exclude=two --exclude=/e/", SOME),
         listed("a list and rules with anchors", "-ai --include=/a/ --include=/a/b/*** --exclude=*", SOME),
         listed("a list and a deletion", "-ai -r --delete", b"a\nhalf/\n").before(with_extras),
@@ -288,7 +280,7 @@ fn with_rules_and_deletions() {
 
 #[test]
 fn paths_and_where_they_begin() {
-    everywhere(&[
+    in_each_place(&[
         row("whole paths", "-aiR").from(&["src/a/b", "src/e"]),
         row("paths from a point on", "-aiR").from(&["src/./a/b", "src/half/./full", "src/a/./d/five"]),
         row("paths from a point on, no implied directories", "-aiR --no-implied-dirs")
@@ -367,7 +359,7 @@ fn a_run_is_stopped_in_the_middle() {
 #[test]
 fn time_enough() {
     let soon = |name, args| row(name, args).tree(zoo::few);
-    everywhere(&[
+    in_each_place(&[
         soon("an hour", "-ai --stop-after=60"),
         soon("an hour by its other name", "-ai --time-limit=60"),
         soon("until a date", "-ai --stop-at=2099-12-31T23:59"),

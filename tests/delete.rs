@@ -5,23 +5,11 @@ mod harness;
 
 use std::{fs, os::unix::fs::symlink, path::Path, process::Stdio, time::Instant};
 
-use harness::{
-    Case, Program, Traffic, Way, check_all, process,
-    programs::{AGAINST_REFERENCE, ALONE},
-    zoo,
-};
+use harness::{Case, LOCAL, Program, Traffic, check_all, in_each_place, process, programs::ALONE, zoo};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-
-const LOCAL: &[Way] = &[Way::Local];
-const PIPES: &[Way] = &[Way::PipePush, Way::PipePull];
-
-/// Locally, and through pipes with ours at each end, and at both.
-fn in_each_place(cases: &[Case]) {
-    check_all(cases, &[(LOCAL, &ALONE), (PIPES, &AGAINST_REFERENCE)]);
-}
 
 fn row(name: &'static str, args: &str) -> Case {
     Case::new(name, args).tree(some).before(more)

@@ -5,24 +5,11 @@ mod harness;
 use std::{fs, path::Path};
 
 use harness::{
-    Case, Program, Way, check_all,
+    Case, PIPES, Program, check_all, in_each_place, locally,
     process::{self, Status},
-    programs::{AGAINST_REFERENCE, ALONE},
+    programs::AGAINST_REFERENCE,
     zoo,
 };
-
-const LOCAL: &[Way] = &[Way::Local];
-const PIPES: &[Way] = &[Way::PipePush, Way::PipePull];
-
-/// Locally, and through pipes with ours at each end and at both.
-fn everywhere(cases: &[Case]) {
-    check_all(cases, &[(LOCAL, &ALONE), (PIPES, &AGAINST_REFERENCE)]);
-}
-
-/// For rows whose point is the grammar.
-fn locally(cases: &[Case]) {
-    check_all(cases, &[(LOCAL, &ALONE)]);
-}
 
 /// Names that rules tell apart, and directories with rules of their own.
 fn garden(top: &Path) {
@@ -133,7 +120,7 @@ fn patterns() {
 
 #[test]
 fn first_match_decides() {
-    everywhere(&[
+    in_each_place(&[
         row("-a --include=*/ --include=*.c --exclude=*"),
         row("-a --exclude=b --include=foo --exclude=foo"),
         row("-a --include=a/b/c/foo --exclude=foo"),
@@ -176,7 +163,7 @@ fn names_of_rules() {
 
 #[test]
 fn modifiers() {
-    everywhere(&[
+    in_each_place(&[
         rule("-a", &["-! *.o", "-p foo"]),
         rule("-a", &["-! a/"]),
         rule("-a", &["-s foo"]),
@@ -228,7 +215,7 @@ const LIST: &[u8] = b"# comment\n; comment\n\n- x.c\r\n+ foo\r- y~\n*.o\n";
 #[test]
 fn files_of_rules() {
     let from = |args: &'static str| row(args).with_file("list", LIST);
-    everywhere(&[
+    in_each_place(&[
         from("-a --exclude-from=list"),
         from("-a --include-from=list --exclude=f*"),
         row("-a --exclude-from=-").stdin(b"foo\n*.c\n- bar"),
@@ -289,8 +276,8 @@ fn per_directory_files() {
     .into_iter()
     .map(|rules| rule("-a", rules).with_file("list", b"- *.o"))
     .collect();
-    everywhere(&everywhere_rows);
-    everywhere(&[
+    in_each_place(&everywhere_rows);
+    in_each_place(&[
         row("-aF"),
         row("-aFF"),
         row("-aFFF --exclude=y~"),
@@ -323,7 +310,7 @@ fn relative_names() {
         rule("-avv", &["- foo", "- a"]).from(&["src/foo", "src/a", "src/a/b"]),
         rule("-aR", &["- .*"]).from(&["./src/a"]),
     ]);
-    everywhere(&[rule("-a", &["- foo", "- a"]).from(&["src/foo", "src/a", "src/a/b"])]);
+    in_each_place(&[rule("-a", &["- foo", "- a"]).from(&["src/foo", "src/a", "src/a/b"])]);
 }
 
 /// A broken rule in a directory ends the run; how much of the rest is there by then, and who else says so, is a matter
@@ -374,7 +361,7 @@ fn traces() {
         traced("-avv", &["- foo", ": .rules"]),
         traced("-a", &["- foo"]).arg("--debug=filter2").arg("--exclude=x.c"),
     ]);
-    everywhere(&[
+    in_each_place(&[
         traced("-a --no-inc-recursive --debug=filter2", &["- foo", ": .rules", "P x", "H y~"]),
         traced("-aC --no-inc-recursive --debug=filter3", &["- foo/", "+r x"]),
     ]);
@@ -386,14 +373,14 @@ fn traces() {
 fn what_older_protocols_can_say() {
     for version in ["32", "31", "30", "29"] {
         let at = |rules: &[&'static str]| rule("-a", rules).arg(&format!("--protocol={version}"));
-        everywhere(&[
+        in_each_place(&[
             at(&["+ a/b", "- foo", "-! */", "-s y~", ": .rules"]),
             at(&["- e"]).arg("-C").arg("--exclude=- odd*"),
         ]);
     }
     for version in ["28", "27"] {
         let at = |rules: &[&'static str]| rule("-a", rules).arg(&format!("--protocol={version}"));
-        everywhere(&[at(&["+ a/b", "- foo", "- - x", "- + plus"])]);
+        in_each_place(&[at(&["+ a/b", "- foo", "- - x", "- + plus"])]);
         // the reference's own local copy takes its rules for too modern here
         check_all(&[at(&["- e/"]).arg("-C")], &[(PIPES, &AGAINST_REFERENCE)]);
     }
@@ -451,7 +438,7 @@ fn prune(options: &'static str, rules: &[&'static str]) -> Case {
 
 #[test]
 fn what_a_deletion_spares() {
-    everywhere(&[
+    in_each_place(&[
         prune("-ai --delete", &["- foo", "P *.old"]),
         prune("-ai --delete", &["H *.o", "P *.c", "R extra.c"]),
         prune("-ai --delete-excluded", &["- *.o", "P extra.c", "-r top", "-s foo"]),
@@ -479,12 +466,12 @@ fn what_a_deletion_spares() {
 fn deletions_with_older_protocols() {
     for version in ["30", "29", "28", "27"] {
         let at = |options, rules: &[&'static str]| prune(options, rules).arg(&format!("--protocol={version}"));
-        everywhere(&[
+        in_each_place(&[
             at("-ai --delete-before", &["- foo", "+ gone/", "- *.old"]),
             at("-ai --delete-excluded", &["- foo", "+ gone/", "- *.old"]),
         ]);
     }
-    everywhere(&[
+    in_each_place(&[
         prune("-ai --delete --protocol=29", &["- foo", "P *.old", ": .rules", "H x.c"]),
         prune("-ai --delete-excluded --protocol=29", &["- foo", "P *.old", "-C", "H x.c"]),
     ]);
@@ -494,7 +481,7 @@ fn deletions_with_older_protocols() {
 
 #[test]
 fn directories_that_rules_empty() {
-    everywhere(&[
+    in_each_place(&[
         row("-am --include=*/ --include=*.c --exclude=*"),
         rule("-am", &["P empty", "- foo", "- x*"]),
         row("-am --exclude=z --exclude=h --include=/core"),
@@ -505,7 +492,7 @@ fn directories_that_rules_empty() {
 
 #[test]
 fn old_ways() {
-    everywhere(&[
+    in_each_place(&[
         row("-a --old-dirs --exclude=x.o"),
         row("--list-only"),
         row("-r --list-only --exclude=a --exclude=*.c"),

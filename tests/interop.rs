@@ -8,26 +8,12 @@ mod harness;
 use std::{fs, os::unix::ffi::OsStrExt, path::Path};
 
 use harness::{
-    Case, Ends, Program, Traffic, Way, check_all,
-    programs::{AGAINST_OLD, AGAINST_REFERENCE, ALONE, ends},
+    Case, Ends, LOCAL, PIPES, Program, Traffic, Way, check_all, everywhere, in_each_place,
+    programs::{AGAINST_OLD, AGAINST_REFERENCE, ALONE, ONE_END, ends},
     zoo,
 };
 
-const LOCAL: &[Way] = &[Way::Local];
-const PIPES: &[Way] = &[Way::PipePush, Way::PipePull];
 const SSH: &[Way] = &[Way::SshPush, Way::SshPull];
-/// Ours at either end, but not at both: for rows whose point is the wire.
-const ONE_END: &[Ends] = &[ends(Program::Ours, Program::Reference), ends(Program::Reference, Program::Ours)];
-
-/// Locally, and through pipes with ours at each end, and at both.
-fn in_each_place(cases: &[Case]) {
-    check_all(cases, &[(LOCAL, &ALONE), (PIPES, &AGAINST_REFERENCE)]);
-}
-
-/// Locally, and through pipes with ours at each end.
-fn everywhere(cases: &[Case]) {
-    check_all(cases, &[(LOCAL, &ALONE), (PIPES, ONE_END)]);
-}
 
 fn row(name: &'static str, args: &str) -> Case {
     Case::new(name, args)
@@ -64,14 +50,14 @@ fn archive_through_ssh() {
 #[test]
 fn a_crowd() {
     let crowd = row("20,000 files", "-a --stats").tree(zoo::crowd);
-    check_all(&[crowd], &[(LOCAL, &ALONE), (PIPES, ONE_END)]);
+    check_all(&[crowd], &[(LOCAL, &ALONE), (PIPES, &ONE_END)]);
     let names = row("20,000 files, nothing to do", "-ai").tree(zoo::crowd).before(zoo::same);
     check_all(&[names], &[(LOCAL, &ALONE)]);
 }
 
 #[test]
 fn a_crowd_through_ssh() {
-    check_all(&[row("20,000 files over ssh", "-ai").tree(zoo::crowd)], &[(SSH, ONE_END)]);
+    check_all(&[row("20,000 files over ssh", "-ai").tree(zoo::crowd)], &[(SSH, &ONE_END)]);
 }
 
 #[test]
@@ -178,7 +164,7 @@ fn debug_words() {
         let name: &'static str = Box::leak(format!("--debug={word}").into_boxed_str());
         again(name, "-a --no-whole-file").arg(name).unordered()
     });
-    check_all(&cases, &[(LOCAL, &ALONE), (PIPES, ONE_END)]);
+    check_all(&cases, &[(LOCAL, &ALONE), (PIPES, &ONE_END)]);
     everywhere(&[row("--debug=flist3", "-a --debug=flist3").unordered()]);
 }
 
@@ -422,7 +408,7 @@ fn checksum_choices() {
         let args = format!("-ai --no-whole-file --stats --checksum-choice={choice}");
         Case::new("checksum choice", &args).before(zoo::stale)
     });
-    check_all(&cases, &[(PIPES, ONE_END)]);
+    check_all(&cases, &[(PIPES, &ONE_END)]);
     everywhere(&[
         again("list checksum", "-aci --checksum-choice=md4"),
         again("no checksum", "-ai --checksum-choice=none"),
@@ -570,7 +556,7 @@ fn by_protocol(version: u8) -> Vec<Case> {
 fn protocol(version: u8) {
     check_all(&by_protocol(version), &[(LOCAL, &ALONE), (PIPES, &AGAINST_REFERENCE)]);
     let server = row("the server's wish", "-ai").server_args(&format!("--protocol={version}"));
-    check_all(&[if version < 29 { server.unordered() } else { server }], &[(PIPES, ONE_END)]);
+    check_all(&[if version < 29 { server.unordered() } else { server }], &[(PIPES, &ONE_END)]);
 }
 
 #[test]

@@ -18,25 +18,10 @@ use nix::{
 };
 
 use harness::{
-    Case, Ends, Way, check_all,
-    programs::{AGAINST_OLD, AGAINST_REFERENCE, ALONE, Program, ends},
+    Case, PIPES, Way, check_all, everywhere, in_each_place,
+    programs::{AGAINST_OLD, Program},
     zoo,
 };
-
-const LOCAL: &[Way] = &[Way::Local];
-const PIPES: &[Way] = &[Way::PipePush, Way::PipePull];
-/// Ours at either end, but not at both.
-const ONE_END: &[Ends] = &[ends(Program::Ours, Program::Reference), ends(Program::Reference, Program::Ours)];
-
-/// Locally, and through pipes with ours at each end, and at both.
-fn in_each_place(cases: &[Case]) {
-    check_all(cases, &[(LOCAL, &ALONE), (PIPES, &AGAINST_REFERENCE)]);
-}
-
-/// Locally, and through pipes with ours at each end.
-fn everywhere(cases: &[Case]) {
-    check_all(cases, &[(LOCAL, &ALONE), (PIPES, ONE_END)]);
-}
 
 /// A few files of each kind that matters here.
 fn few(top: &Path) {
