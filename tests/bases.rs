@@ -11,7 +11,7 @@ use std::{
 
 use harness::{
     Case, Way, check_all, everywhere, in_each_place, locally, process,
-    programs::{AGAINST_REFERENCE, ALONE, is_root},
+    programs::{AGAINST_REFERENCE, ALONE, Program, is_root},
     zoo,
 };
 use nix::sys::stat::SFlag;
@@ -287,8 +287,26 @@ fn with_what_stays_of_old_files() {
     locally(&unordered(with("backups elsewhere", "-aiiv --no-whole-file --backup --backup-dir=../kept")));
     locally(&unordered(with("backups, in place", "-aiivb --no-whole-file --inplace")));
     locally(&with("written elsewhere", "-aii --no-whole-file --temp-dir={box}/other"));
-    everywhere(&unordered(with("appended", "-aii --append")));
-    locally(&unordered(with("appended and verified", "-aii --append-verify")));
+}
+
+/// The reference takes the beginning of another file for there, and leaves zeros in its place.
+#[test]
+fn only_the_file_itself_is_appended_to() {
+    for (append, basis) in ["--append", "--append-verify"].into_iter().flat_map(|append| {
+        ["-y", "--compare-dest=../alt", "--copy-dest=../alt", "--link-dest=../alt"].map(|basis| (append, basis))
+    }) {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        ["src", "dst", "alt"].iter().for_each(|name| fs::create_dir(at(name)).unwrap());
+        let content = zoo::noise(40_000, 7);
+        zoo::file(&at("src/file.1"), &content);
+        zoo::file(&at("alt/file.1"), &content[..30_000]);
+        zoo::file(&at("dst/file.2"), &content[..30_000]);
+        let args = ["-a", append, basis, "src/", "dst/"].map(String::from);
+        let outcome = process::run(dir.path(), &Program::Ours.path(), &args, b"");
+        assert_eq!(outcome.status, process::Status::Exit(0), "{append} {basis}");
+        assert!(fs::read(at("dst/file.1")).unwrap() == content, "{append} {basis}");
+    }
 }
 
 /// Without privilege: one file may not be read, a directory not be entered, and what belongs to others not be linked.
@@ -453,7 +471,6 @@ fn similar_names() {
         similar("similar, tried", "-ain --no-whole-file -y --debug=fuzzy").unordered(),
         similar("similar, without modes", "-rti --no-whole-file -y"),
         similar("similar, in place", "-ai --inplace --no-whole-file -y"),
-        similar("similar, longer than what is appended", "-ai --append -y"),
         similar("similar, by checksum", "-aic --no-whole-file -y"),
         similar("similar, of the size only", "-ai --size-only --no-whole-file -y"),
         similar("switched off", "-ai --no-whole-file -y --no-fuzzy"),

@@ -164,6 +164,10 @@ impl Dice {
         if options.iter().any(|option| option.starts_with("--inplace") || option.starts_with("--append")) {
             options.retain(|option| !option.starts_with("--backup-dir=.."));
         }
+        // What is appended to another file than itself has holes in the reference's copy.
+        if options.iter().any(|option| option.starts_with("--append")) {
+            options.retain(|option| !(option.contains("-dest=") || option.starts_with("-y")));
+        }
         let has = |start: &str| options.iter().any(|option| option.starts_with(start));
         let from: &[&str] = match self.below(10) {
             _ if has("--files") => &["../src/"],

@@ -67,6 +67,8 @@ impl Generator<'_> {
         match found.likeness {
             Likeness::Attributes if kind != AltDest::Copy => self.use_equal(visit, kind, &found, old),
             _ if old.is_ok() => Ok(Tried::Nothing),
+            // Only the file itself is appended to: what another one begins with would be missing.
+            Likeness::Kind if self.appends(visit) => Ok(Tried::Nothing),
             Likeness::Kind => Ok(Tried::Basis(found.position, found.stat)),
             _ => self.use_copy(visit, &found),
         }

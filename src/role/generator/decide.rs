@@ -306,8 +306,8 @@ impl Generator<'_> {
             self.tell_current(visit.index, visit.path);
             return Ok(());
         }
-        if self.nothing_to_append(visit, stat.size) {
-            return self.skip_link(visit.entry, visit.index);
+        if self.appends(visit) && stat.size >= visit.entry.size() {
+            return self.skip_link(visit.entry, visit.index); // there is nothing to append
         }
         match (partial, alternative) {
             (Some(partial), _) => self.request_from_partial(visit, Some(stat), &partial),
@@ -316,20 +316,12 @@ impl Generator<'_> {
         }
     }
 
-    /// Whether a basis of that size has all that would be appended. One under a similar name counts too.
-    fn nothing_to_append(&self, visit: Visit<'_>, size: u64) -> bool {
-        self.appends(visit) && size >= visit.entry.size()
-    }
-
     /// Nothing of use stands at the file's place, nor in the alternative directories.
     fn visit_missing(&mut self, visit: Visit<'_>, old: io::Result<Stat>, partial: Option<Stat>) -> Result<()> {
         if let Some(partial) = partial {
             return self.request_from_partial(visit, None, &partial);
         }
         if let Some((origin, size)) = self.find_similar(visit)? {
-            if self.nothing_to_append(visit, size) {
-                return self.skip_link(visit.entry, visit.index);
-            }
             return self.request_from(visit, origin, None, size);
         }
         match old {

@@ -79,8 +79,8 @@ impl Lists {
 impl Generator<'_> {
     /// A file like the one wanted that can be its basis, and its size. C: generator.c find_fuzzy
     pub(super) fn find_similar(&mut self, visit: Visit<'_>) -> Result<Option<(Origin, u64)>> {
-        if self.transfer.options.fuzzy == 0 {
-            return Ok(None);
+        if self.transfer.options.fuzzy == 0 || self.appends(visit) {
+            return Ok(None); // only the file itself is appended to
         }
         if self.fuzzy.lists.is_none() {
             self.list_candidates(visit.entry);
