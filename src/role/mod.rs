@@ -1,6 +1,7 @@
 //! The three roles of a transfer: sender, generator, receiver; and what they share.
 
 pub mod generator;
+pub mod news;
 pub mod receiver;
 pub mod sender;
 pub mod tally;

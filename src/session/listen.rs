@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::{
     Mutex, PoisonError,
     atomic::{AtomicI32, Ordering},
-    mpsc,
 };
 
 use crate::{
@@ -12,7 +11,11 @@ use crate::{
     error::{Error, ExitCode, Result},
     log::{Log, LogCode},
     options::Info,
-    role::{Deletions, Feedback, Transfer, sender::Arrived},
+    role::{
+        Deletions, Feedback, Transfer,
+        news::News,
+        sender::{Arrivals, Arrived},
+    },
     wire::{Message, Messages, Tag},
 };
 
@@ -30,8 +33,9 @@ impl Heard {
         self.io_error.load(Ordering::Relaxed)
     }
 
-    pub fn add_io_error(&self, bits: i32) {
-        self.io_error.fetch_or(bits, Ordering::Relaxed);
+    /// Gives back those that are new.
+    pub fn add_io_error(&self, bits: i32) -> i32 {
+        bits & !self.io_error.fetch_or(bits, Ordering::Relaxed)
     }
 
     pub fn exit(&self) -> Option<Option<u8>> {
@@ -48,9 +52,9 @@ pub struct Listener {
     log: Log,
     heard: Arc<Heard>,
     /// On the receiver's thread: the way to the generator.
-    generator: Option<mpsc::Sender<Feedback>>,
+    generator: Option<News>,
     /// With `--remove-source-files` on the sender: who removes what has arrived.
-    arrived: Option<mpsc::Sender<Arrived>>,
+    arrived: Option<Arrivals>,
     /// Deletions on the far side.
     deletions: Deletions,
 }
@@ -60,17 +64,17 @@ impl Listener {
         Self { deletions: Deletions::new(transfer, &log, true), log, heard, generator: None, arrived: None }
     }
 
-    pub fn for_receiver(self, generator: mpsc::Sender<Feedback>) -> Self {
+    pub fn for_receiver(self, generator: News) -> Self {
         Self { generator: Some(generator), ..self }
     }
 
-    pub fn for_sender(self, arrived: mpsc::Sender<Arrived>) -> Self {
+    pub fn for_sender(self, arrived: Arrivals) -> Self {
         Self { arrived: Some(arrived), ..self }
     }
 
     fn forward(&self, feedback: Feedback) {
         if let Some(generator) = &self.generator {
-            let _ = generator.send(feedback); // a generator that is gone has failed, and that is told
+            let _ = generator.tell(feedback); // a generator that is gone has failed, and that is told
         }
     }
 }
@@ -80,8 +84,10 @@ impl Messages for Listener {
         match message {
             Message::Line(tag, line) => self.log.put(code(tag), line),
             Message::IoError(bits) => {
-                self.heard.add_io_error(bits as i32);
-                self.forward(Feedback::IoError(bits as i32));
+                let fresh = self.heard.add_io_error(bits as i32);
+                if fresh != 0 {
+                    self.forward(Feedback::IoError(fresh));
+                }
             }
             Message::IoTimeout(seconds) => {
                 if self.log.info(Info::Misc) >= 2 {
@@ -95,7 +101,7 @@ impl Messages for Listener {
             }
             Message::Success { index, inode } => {
                 if let Some(arrived) = &self.arrived {
-                    let _ = arrived.send(Arrived { index, inode }); // whoever removes is gone only when the session is
+                    arrived.add(Arrived { index, inode });
                 }
             }
             Message::Noop => {}

@@ -6,10 +6,7 @@ mod receive;
 mod send;
 mod voice;
 
-use std::{
-    io,
-    sync::{Arc, mpsc},
-};
+use std::{io, sync::Arc};
 
 use crate::{
     error::{Error, ExitCode, Result},
@@ -19,7 +16,7 @@ use crate::{
     options::{Info, Options},
     proto::{Side, handshake},
     report::summary::{Stats, heap_lines},
-    role::{Transfer, sender::Arrived},
+    role::{Transfer, sender::Arrivals},
     sys::{heap::heap, poll::Wake},
     transport::pair::{Giver, Taker},
     wire::{Pulse, ReadHalf, Reader, WriteHalf, Writer},
@@ -89,7 +86,7 @@ struct Link<'a> {
     /// A server's way to the client.
     voice: Option<PeerSink>,
     /// With `--remove-source-files` on the sender: what the receiving side has.
-    arrived: Option<mpsc::Receiver<Arrived>>,
+    arrived: Option<Arrivals>,
 }
 
 /// What of the `Start` lives as long as the session.
@@ -202,11 +199,9 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     let heard = Arc::<Heard>::default();
     let mut listener = Listener::new(&transfer, log.clone(), Arc::clone(&heard));
     let removes = options.remove_source_files > 0;
-    let mut arrived = None;
-    if removes && side.sends {
-        let (sender, receiver) = mpsc::channel();
-        listener = listener.for_sender(sender);
-        arrived = Some(receiver);
+    let arrived = (removes && side.sends).then(Arrivals::default);
+    if let Some(arrived) = &arrived {
+        listener = listener.for_sender(arrived.clone());
     }
     handshake::multiplex(&mut reader, &mut writer, &transfer.protocol, side, removes, Box::new(listener))?;
     let start = Parts { wake, side, shelf, paths, sources, names };

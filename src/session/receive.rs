@@ -1,12 +1,6 @@
 //! The receiving side of a session: the list, the destination, generator and receiver side by side, the goodbye.
 
-use std::{
-    env,
-    os::unix::ffi::OsStringExt,
-    sync::{Arc, mpsc},
-    thread,
-    time::Duration,
-};
+use std::{env, os::unix::ffi::OsStringExt, sync::Arc, thread, time::Duration};
 
 use super::{
     Link, Shelf,
@@ -39,6 +33,7 @@ use crate::{
     role::{
         Feedback,
         generator::{Generator, Given},
+        news::News,
         receiver::Receiver,
         tally::count_list,
     },
@@ -233,7 +228,7 @@ fn transfer(
     alternatives: Alternatives,
 ) -> Result<Stats> {
     let Beginning { mut decoder, incoming, segments, complete, stats } = beginning;
-    let (news, feedback) = mpsc::channel();
+    let (news, feedback) = News::new();
     let voice = link.voice.clone().map(|voice| voice.for_receiver(news.clone()));
     let log = match voice {
         Some(voice) => link.log.into_sink(Arc::new(voice)).speaking_as(Speaker::Receiver),
@@ -322,11 +317,11 @@ fn transfer(
 }
 
 /// Tells the generator when the receiver is at its end.
-struct Leaving(mpsc::Sender<Feedback>);
+struct Leaving(News);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        let _ = self.0.send(Feedback::Gone); // a generator that is gone need not know
+        let _ = self.0.tell(Feedback::Gone); // a generator that is gone need not know
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
         stats::{DeleteStats, FinalStats},
     },
     report::summary::Stats,
-    role::sender::{List, Sender, counts, remove},
+    role::sender::{Arrivals, List, Sender, counts, remove},
     text::{mode::Chmod, path::confined},
     wire::Reader,
 };
@@ -176,7 +176,7 @@ fn next_word(
 ) -> Result<Index> {
     loop {
         let word = incoming.read(&mut link.reader)?;
-        for arrived in link.arrived.iter().flat_map(|arrived| arrived.try_iter()) {
+        while let Some(arrived) = link.arrived.as_ref().and_then(Arrivals::next) {
             remove(&arrived, list, &link.transfer.options, &link.log)?;
         }
         match word {

@@ -1,12 +1,12 @@
 //! A server's voice: its lines travel to the client as messages, or leave by its own stderr.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use crate::{
     log::{LogCode, Route, Sink, server_route},
     options::{Options, Stderr},
-    role::Feedback,
-    wire::{Outbox, Tag},
+    role::{Feedback, news::News},
+    wire::{Outbox, Said, Tag},
 };
 
 /// C: log.c rwrite
@@ -19,7 +19,7 @@ pub struct PeerSink {
     protocol: u8,
     own: Arc<dyn Sink>,
     /// On the receiver's thread: wakes the generator, which owns the way out.
-    generator: Option<mpsc::Sender<Feedback>>,
+    generator: Option<News>,
 }
 
 impl PeerSink {
@@ -40,7 +40,7 @@ impl PeerSink {
     }
 
     /// The same way out, used from the receiver's thread.
-    pub fn for_receiver(self, generator: mpsc::Sender<Feedback>) -> Self {
+    pub fn for_receiver(self, generator: News) -> Self {
         Self { generator: Some(generator), ..self }
     }
 }
@@ -48,13 +48,15 @@ impl PeerSink {
 impl Sink for PeerSink {
     fn line(&self, code: LogCode, line: &[u8]) {
         let Some(route) = server_route(code, self.stderr, self.quiet, self.protocol) else { return };
-        if let Route::Peer(code) = route
-            && self.outbox.push(tag(code), line)
-        {
-            if let Some(generator) = &self.generator {
-                let _ = generator.send(Feedback::Line); // without a generator the session is ending and flushes itself
+        if let Route::Peer(code) = route {
+            match (self.outbox.say(tag(code), line), &self.generator) {
+                (Said::Not, _) => {}
+                (Said::First, Some(generator)) => {
+                    let _ = generator.tell(Feedback::Line); // without a generator the session is ending and flushes itself
+                    return;
+                }
+                _ => return,
             }
-            return;
         }
         let code = if matches!(code, LogCode::Info | LogCode::Client) { LogCode::Error } else { code };
         self.own.line(code, line);

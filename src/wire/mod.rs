@@ -14,7 +14,7 @@ pub mod write;
 pub use frame::{Message, Messages, Rules, Tag};
 pub use pulse::Pulse;
 pub use read::Reader;
-pub use write::{Outbox, Writer};
+pub use write::{Outbox, Said, Writer};
 
 use std::{
     io::{self, IoSlice},

@@ -27,6 +27,21 @@ const DIRECT: usize = 16 * 1024;
 /// A text is cut into messages of at most this size, which every peer takes.
 const MESSAGE_PIECE: usize = 4096;
 
+/// Lines that a peer does not take are kept up to this size.
+const LINES: usize = 16 << 20;
+
+/// What became of a line for the peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Said {
+    /// Messages cannot be sent: the caller finds another way.
+    Not,
+    /// It waits, and nothing did before.
+    First,
+    /// It waits behind others; or, with so much waiting that only a peer that listens to nothing can have caused it, it
+    /// is dropped.
+    Behind,
+}
+
 /// Messages on their way to the peer: any thread puts them in, the `Writer` takes them along with its next write.
 #[derive(Clone, Default)]
 pub struct Outbox(Arc<Queue>);
@@ -41,18 +56,29 @@ struct Queue {
 
 impl Outbox {
     /// Puts a message in; false when messages cannot be sent (not multiplexed: the caller finds another way).
-    pub fn push(&self, tag: Tag, payload: &[u8]) -> bool {
+    fn push(&self, tag: Tag, payload: &[u8]) -> bool {
+        self.put(tag, payload, usize::MAX) != Said::Not
+    }
+
+    /// Puts a line in, as far as there is room.
+    pub fn say(&self, tag: Tag, line: &[u8]) -> Said {
+        self.put(tag, line, LINES)
+    }
+
+    fn put(&self, tag: Tag, payload: &[u8], room: usize) -> Said {
         if !self.0.open.load(Ordering::Acquire) {
-            return false;
+            return Said::Not;
         }
         let mut frames = self.frames();
+        if frames.len() > room {
+            return Said::Behind;
+        }
         let pieces = payload.chunks(MESSAGE_PIECE).chain(payload.is_empty().then_some(&[][..]));
         for piece in pieces {
             frames.extend_from_slice(&frame::header(tag, piece.len()));
             frames.extend_from_slice(piece);
         }
-        self.0.waiting.store(true, Ordering::Release);
-        true
+        if self.0.waiting.swap(true, Ordering::AcqRel) { Said::Behind } else { Said::First }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -423,6 +449,23 @@ mod tests {
         writer.flush().unwrap();
         writer.flush().unwrap();
         assert_eq!(*kept.lock().unwrap(), b"\x01\x03\0\0\x09hi\n\x04\0\0\x6d\x03\0\0\0\x04\0\0\x07data");
+    }
+
+    #[test]
+    fn lines_that_nobody_takes_are_kept_up_to_a_bound() {
+        let (mut writer, kept) = Writer::into_memory();
+        let outbox = writer.outbox();
+        assert_eq!(outbox.say(Tag::Info, b"too early"), Said::Not);
+        writer.multiplex().unwrap();
+        assert_eq!(outbox.say(Tag::Info, b"a"), Said::First);
+        for _ in 0..2 * LINES / 4000 {
+            assert_eq!(outbox.say(Tag::Info, &[b'x'; 4000]), Said::Behind);
+        }
+        assert!(writer.message_int(Tag::Success, 3)); // is no line
+        writer.flush().unwrap();
+        assert!((LINES..LINES + 8192).contains(&kept.lock().unwrap().len()));
+        assert!(kept.lock().unwrap().ends_with(b"\x6b\x03\0\0\0"));
+        assert_eq!(outbox.say(Tag::Info, b"b"), Said::First);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod harness;
 
 mod bytes;
 mod deletions;
+mod flood;
 mod play;
 mod receiver;
 mod second_try;

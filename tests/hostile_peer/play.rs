@@ -94,7 +94,7 @@ impl Talk {
         self
     }
 
-    fn argv(&self, bytes: &Path) -> Vec<String> {
+    pub fn argv(&self, bytes: &Path) -> Vec<String> {
         let mut argv: Vec<String> = Vec::new();
         let info = if self.incremental { "iLsfxCIvu" } else { "LsfxCIvu" };
         match self.seat {

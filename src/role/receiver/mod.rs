@@ -9,7 +9,7 @@ mod file;
 use std::{
     collections::{BTreeSet, HashSet},
     mem,
-    sync::{Arc, mpsc},
+    sync::Arc,
 };
 
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
     report::summary::Stats,
     role::{
         About, Feedback, Transfer,
+        news::News,
         sender::counts,
         tally::{Tally, count_list},
     },
@@ -44,7 +45,7 @@ pub struct Receiver<'a> {
     pub reader: &'a mut Reader,
     pub incoming: Indexes,
     pub decoder: Decoder,
-    pub generator: mpsc::Sender<Feedback>,
+    pub generator: News,
     pub root: Root,
     pub places: Places,
     pub names: Names,
@@ -70,7 +71,7 @@ struct Work<'a> {
     reader: &'a mut Reader,
     incoming: Indexes,
     decoder: Decoder,
-    generator: mpsc::Sender<Feedback>,
+    generator: News,
     single: Option<Vec<u8>>,
     taker: Option<Taker>,
     list: FileList,
@@ -125,7 +126,7 @@ impl Receiver<'_> {
             sum: Vec::new(),
             finished: Vec::new(),
         };
-        initial.into_iter().for_each(|segment| work.list.push(segment));
+        initial.into_iter().for_each(|segment| work.add_segment(segment));
         work.files()?;
         work.ending()?;
         Ok(work.tally.stats)
@@ -142,12 +143,7 @@ impl Work<'_> {
     /// Tells in the order in which things came to be.
     fn tell_generator(&mut self, news: Feedback) -> Result<()> {
         self.tell_finished()?;
-        self.send_generator(news)
-    }
-
-    /// A generator that is gone has failed: its error is the one to tell.
-    fn send_generator(&self, news: Feedback) -> Result<()> {
-        self.generator.send(news).map_err(|_| Error::silent(ExitCode::STREAM_IO))
+        self.generator.tell(news)
     }
 
     fn tell_finished(&mut self) -> Result<()> {
@@ -155,7 +151,7 @@ impl Work<'_> {
             return Ok(());
         }
         let finished = mem::take(&mut self.finished);
-        self.send_generator(Feedback::Finished(finished))
+        self.generator.tell(Feedback::Finished(finished))
     }
 
     /// Whether the generator should hear what is in place before we read on.
@@ -239,9 +235,11 @@ impl Work<'_> {
                     self.tally.stats.deleted = counts(&DeleteStats::read(self.reader)?);
                 }
                 Index::ListEnd if incremental => {
-                    self.list_complete = true;
+                    let known = mem::replace(&mut self.list_complete, true);
                     self.debug_list(3, || bytes!["[receiver] flist_eof=1"]);
-                    self.tell_generator(Feedback::ListEnd)?;
+                    if !known {
+                        self.tell_generator(Feedback::ListEnd)?;
+                    }
                 }
                 Index::Segment(dir) if incremental => self.segment(dir)?,
                 other => {
@@ -259,6 +257,11 @@ impl Work<'_> {
         }
     }
 
+    fn add_segment(&mut self, segment: Arc<Segment>) {
+        self.generator.reach(segment.end_index());
+        self.list.push(segment);
+    }
+
     fn segment(&mut self, dir: i32) -> Result<()> {
         if self.list.is_empty() {
             let line = "rsync: refusing sub-flist after final flist was freed";
@@ -270,7 +273,7 @@ impl Work<'_> {
         self.tally.stats.list_size += self.reader.total() - before;
         count_list(&mut self.tally.stats, &self.decoder.counts());
         let segment = Arc::new(received.segment);
-        self.list.push(Arc::clone(&segment));
+        self.add_segment(Arc::clone(&segment));
         self.tell_generator(Feedback::Segment(segment, received.io_error))
     }
 

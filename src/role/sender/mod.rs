@@ -7,9 +7,9 @@ mod remove;
 mod source;
 
 pub use list::List;
-pub use remove::{Arrived, remove};
+pub use remove::{Arrivals, Arrived, remove};
 
-use std::{collections::HashSet, sync::mpsc};
+use std::collections::HashSet;
 
 use crate::{
     bytes,
@@ -38,7 +38,7 @@ pub struct Sender<'a> {
     incoming: &'a mut Indexes,
     giver: Option<Giver>,
     /// With `--remove-source-files`: what the receiving side has.
-    arrived: Option<&'a mpsc::Receiver<Arrived>>,
+    arrived: Option<&'a Arrivals>,
     /// Files sent once already: asked for again, they failed their sum.
     sent: HashSet<i32>,
     tally: Tally,
@@ -65,7 +65,7 @@ impl<'a> Sender<'a> {
         writer: &'a mut Writer,
         incoming: &'a mut Indexes,
         giver: Option<Giver>,
-        arrived: Option<&'a mpsc::Receiver<Arrived>>,
+        arrived: Option<&'a Arrivals>,
     ) -> Self {
         if let Some(giver) = &giver {
             giver.speak_through(log);
@@ -141,11 +141,13 @@ impl<'a> Sender<'a> {
         check_going_on(self.log)?;
         list.send_ahead(self.writer, list::LOOKAHEAD)?;
         loop {
+            self.note_list(list);
             while !self.reader.ready()? {
                 if !list.send_idle(self.writer)? {
                     self.writer.flush()?;
                     break;
                 }
+                self.note_list(list);
             }
             self.wait_alive(list)?;
             let index = self.incoming.read(self.reader)?;

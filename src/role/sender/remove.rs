@@ -1,6 +1,10 @@
 //! `--remove-source-files`: a file goes when the receiving side has it, unless it is no longer the one that was sent.
 
-use std::io;
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use super::{List, Sender};
 use crate::{
@@ -9,6 +13,7 @@ use crate::{
     flist::Entry,
     log::{Log, LogCode, Speaker},
     options::{Info, Options},
+    role::news::Once,
     sys::stat::Stat,
 };
 
@@ -18,14 +23,56 @@ pub struct Arrived {
     pub inode: Option<(u64, u64)>,
 }
 
+/// What arrived and was not looked at yet: each file of the list once, however often a peer says so. Whoever puts in
+/// and whoever takes out are one thread.
+#[derive(Clone, Default)]
+pub struct Arrivals(Arc<Mutex<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    told: Once,
+    files: VecDeque<Arrived>,
+}
+
+impl Arrivals {
+    /// The list goes on up to here.
+    pub fn reach(&self, end: i32) {
+        self.waiting().told.reach(end);
+    }
+
+    pub fn add(&self, file: Arrived) {
+        let mut waiting = self.waiting();
+        if waiting.told.pass(file.index) {
+            waiting.files.push_back(file);
+        }
+    }
+
+    pub fn next(&self) -> Option<Arrived> {
+        self.waiting().files.pop_front()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A step on the way to a file's removal that failed.
 struct Failed(&'static str, io::Error);
 
 impl Sender<'_> {
     /// Removes the files that have arrived.
     pub(super) fn remove_arrived(&self, list: &List) -> Result<()> {
-        let Some(arrived) = self.arrived else { return Ok(()) };
-        arrived.try_iter().try_for_each(|arrived| remove(&arrived, list, &self.transfer.options, self.log))
+        while let Some(file) = self.arrived.and_then(Arrivals::next) {
+            remove(&file, list, &self.transfer.options, self.log)?;
+        }
+        Ok(())
+    }
+
+    /// How far the list goes of which the peer may say that something arrived.
+    pub(super) fn note_list(&self, list: &List) {
+        if let Some(arrived) = self.arrived {
+            arrived.reach(list.last_index() + 1);
+        }
     }
 }
 

@@ -1,0 +1,82 @@
+//! A peer that says the same thing without end, and takes nothing that we say: what waits for it stays small.
+
+use std::{
+    fs,
+    io::Write,
+    process::{Child, Stdio},
+};
+
+use crate::{
+    bytes::{Bytes, DATA},
+    harness::{Program, process},
+    play::{Seat, Talk, furnish},
+};
+
+/// Four million words would take more than this, were they kept.
+const WORDS: usize = 4_000_000;
+const PEAK: u64 = 64 << 20;
+
+/// Enough files that asking for them fills every buffer on the way to a peer that does not listen.
+fn list(end: Bytes) -> Bytes {
+    (0..10_000).fold(Bytes::new().dir("."), |list, number| list.file(&format!("{number}"))).raw(&end.0)
+}
+
+/// Says a beginning and then a word again and again, all of which must be taken; the most memory that it took.
+fn peak(talk: &Talk, word: &Bytes) -> u64 {
+    let site = tempfile::Builder::new().prefix("oc-rsync-").tempdir().expect("temporary directory");
+    furnish(site.path());
+    let argv = talk.argv(&site.path().join("bytes"));
+    let mut command = process::command(site.path(), &Program::Ours.path(), &argv);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = Stopped(command.spawn().expect("program"));
+    let mut stdin = child.0.stdin.take().expect("piped");
+    let taken = stdin.write_all(&talk.bytes).and_then(|()| {
+        let many = word.0.repeat(1000);
+        (0..WORDS / 1000).try_for_each(|_| stdin.write_all(&many))
+    });
+    assert!(taken.is_ok(), "{} ({:?}): ended early: {taken:?}", talk.name, talk.seat);
+    let status = fs::read_to_string(format!("/proc/{}/status", child.0.id())).expect("status");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("peak");
+    peak.trim().trim_end_matches(" kB").parse::<u64>().expect("number") << 10
+}
+
+/// A program that is ended when nothing more is wanted of it.
+struct Stopped(Child);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = self.0.kill(); // it may be gone
+        let _ = self.0.wait();
+    }
+}
+
+#[track_caller]
+fn stays_small(talk: &Talk, word: &Bytes) {
+    let peak = peak(talk, word);
+    assert!(peak < PEAK, "{} ({:?}): took {} MiB", talk.name, talk.seat, peak >> 20);
+}
+
+#[test]
+fn words_for_a_receiver_that_cannot_speak() {
+    let seat = Seat::ServerReceives;
+    let one = 1_i32.to_le_bytes();
+    let said = |list: Bytes, incremental| seat.greeting(incremental).raw(&list.framed().0);
+    let flat = || said(list(Bytes::new().end_of_list()), false);
+    let cases = [
+        ("no-send", Bytes::new().message(DATA + 102, &one)),
+        ("error bits", Bytes::new().message(DATA + 22, &one)),
+        ("lines", Bytes::new().message(DATA + 2, b"")),
+    ];
+    for (name, word) in cases {
+        stays_small(&Talk::new(name, seat, flat()), &word);
+    }
+    let mut ends = Talk::new("the end of all lists", seat, said(list(Bytes::new().end_of_list()), true));
+    ends.incremental = true;
+    stays_small(&ends, &Bytes::new().index(-2).framed());
+}
+
+#[test]
+fn arrivals_told_to_a_sender() {
+    let talk = Talk::new("success", Seat::ServerSends, Seat::ServerSends.greeting(false)).arg("--remove-source-files");
+    stays_small(&talk, &Bytes::new().message(DATA + 100, &1_i32.to_le_bytes()));
+}
