@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     bytes, client,
-    error::Error,
+    error::{Error, Result},
     filter::Filters,
     log::{
         Log, Speaker,
@@ -20,7 +20,7 @@ use crate::{
     },
     options::{
         Options,
-        parse::{self, Wish},
+        parse::{self, Refusal, Wish},
         target::Target,
     },
     server,
@@ -34,7 +34,7 @@ pub fn main() -> ExitCode {
     let environment = |name: &str| env::var_os(name).map(OsString::into_vec);
     let run = || match parse::read(&words, &environment) {
         Ok(wish) => fulfil(wish),
-        Err(refusal) => fail(&refusal.error, refusal.eight_bit),
+        Err(refusal) => refuse(&refusal),
     };
     // A defect of ours has said so; its status is still one that callers know.
     ExitCode::from(panic::catch_unwind(run).unwrap_or(crate::error::ExitCode::CRASHED.0))
@@ -51,14 +51,9 @@ fn fulfil(wish: Wish) -> u8 {
 /// Runs a transfer: everything is said by the side that runs it.
 fn run(options: &Options) -> u8 {
     let terminal = Arc::new(Terminal::new(Style::new(options)));
-    let speaker = if options.is_server() { Speaker::Server } else { Speaker::Client };
-    let log = Log::new(options.levels.clone(), Arc::<Terminal>::clone(&terminal), speaker);
-    let filters = match Filters::from_options(options, &log) {
+    let filters = match read_filters(options, &terminal) {
         Ok(filters) => filters,
-        Err(error) => {
-            log.finish();
-            return fail(&error.by(speaker.name()), options.eight_bit_output);
-        }
+        Err(error) => return fail(&error, options.eight_bit_output),
     };
     if options.is_server() {
         return server::run(options, filters, terminal).0;
@@ -69,6 +64,24 @@ fn run(options: &Options) -> u8 {
     }
 }
 
+/// The rules of the command line; the reference reads each as it reads the option.
+fn read_filters(options: &Options, terminal: &Arc<Terminal>) -> Result<Filters> {
+    let speaker = if options.is_server() { Speaker::Server } else { Speaker::Client };
+    let log = Log::new(options.levels.clone(), Arc::<Terminal>::clone(terminal), speaker);
+    Filters::from_options(options, &log).map_err(|error| {
+        log.finish();
+        error.by(speaker.name())
+    })
+}
+
+/// Says what is wrong with a command line: its first fault, which may be a rule.
+fn refuse(refusal: &Refusal) -> u8 {
+    let before = &refusal.before;
+    let terminal = Arc::new(Terminal::new(Style::new(before)));
+    let rule = if before.filters.is_empty() { None } else { read_filters(before, &terminal).err() };
+    fail(rule.as_ref().unwrap_or(&refusal.error), before.eight_bit_output)
+}
+
 /// A server whose arguments come over the wire (`-s`).
 fn read_args(secluded: parse::Secluded) -> u8 {
     let environment = |name: &str| env::var_os(name).map(OsString::into_vec);
@@ -76,7 +89,7 @@ fn read_args(secluded: parse::Secluded) -> u8 {
         Err(error) => fail(&error.by("server"), false),
         Ok(words) => match secluded.read(&words, &environment) {
             Ok(wish) => fulfil(wish),
-            Err(refusal) => fail(&refusal.error, refusal.eight_bit),
+            Err(refusal) => refuse(&refusal),
         },
     }
 }

@@ -48,6 +48,15 @@ const LINES: &[&str] = &[
     "--server --info=help",
     "--server --debug=foo --help",
     "--server --help",
+    // two faults: the first is told, and a rule is read where it is said
+    "--filter=bad --foo a b",
+    "--foo --filter=bad a b",
+    "--filter=bad --max-size=x a b",
+    "--filter=bad --append --whole-file a b",
+    "--exclude-from=/nonexistent --compare-dest=a --link-dest=b a b",
+    "--filter=bad --compare-dest=a --link-dest=b a b",
+    "--server --filter=bad --foo . a",
+    "--exclude=x --foo a b",
     // words that are no options
     "--foo",
     "--foo=bar",

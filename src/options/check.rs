@@ -61,7 +61,7 @@ pub fn conclude(typed: &mut Typed, env: Env) -> Result<()> {
     Ok(())
 }
 
-fn settle_mode(typed: &mut Typed) {
+pub(super) fn settle_mode(typed: &mut Typed) {
     let options = &mut typed.options;
     options.mode = match (typed.server, typed.sender) {
         (false, _) => Mode::Client,

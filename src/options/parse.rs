@@ -3,7 +3,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs,
+    fs, mem,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::PermissionsExt,
@@ -42,8 +42,8 @@ pub enum Wish {
 #[derive(Debug)]
 pub struct Refusal {
     pub error: Error,
-    /// `-8` stood before what was wrong: the message shows bytes as they are.
-    pub eight_bit: bool,
+    /// What stood before that.
+    pub before: Box<Options>,
 }
 
 /// A server's command line, read as far as it went.
@@ -65,7 +65,7 @@ impl Secluded {
 /// Reads a command line, the program's name not in it.
 pub fn read(words: &[Vec<u8>], env: Env) -> Result<Wish, Refusal> {
     if words.is_empty() {
-        return Err(Refusal { error: help::usage_error().by("client"), eight_bit: false });
+        return Err(Refusal { error: help::usage_error().by("client"), before: Box::default() });
     }
     finish(begin(env), words, env)
 }
@@ -81,16 +81,18 @@ fn begin(env: Env) -> Typed {
 fn finish(mut typed: Typed, words: &[Vec<u8>], env: Env) -> Result<Wish, Refusal> {
     let taken = take_words(&mut typed, words, env);
     let speaker = if typed.server { "server" } else { "client" };
-    let eight_bit = typed.options.eight_bit_output;
     let wish = match taken {
-        Ok(()) => make_wish(typed, words, env),
+        Ok(()) => make_wish(&mut typed, words, env),
         Err(Stop::Print(text)) => Ok(print(&typed, text)),
         Err(Stop::Failed(error)) => Err(error),
     };
-    wish.map_err(|error| Refusal { error: error.by(speaker), eight_bit })
+    wish.map_err(|error| {
+        check::settle_mode(&mut typed);
+        Refusal { error: error.by(speaker), before: Box::new(typed.options) }
+    })
 }
 
-fn make_wish(mut typed: Typed, words: &[Vec<u8>], env: Env) -> Result<Wish> {
+fn make_wish(typed: &mut Typed, words: &[Vec<u8>], env: Env) -> Result<Wish> {
     if typed.daemon {
         typed.options.mode = Mode::Daemon;
         return Err(check::unsupported(&DAEMON_FLAGS[0]));
@@ -100,24 +102,24 @@ fn make_wish(mut typed: Typed, words: &[Vec<u8>], env: Env) -> Result<Wish> {
         return Ok(if json {
             Wish::Print { text: help::version_json(), to_stderr: false }
         } else {
-            print(&typed, help::version())
+            print(typed, help::version())
         });
     }
     if typed.options.human_readable > 1 && words.len() == 1 && !typed.server {
-        check::conclude(&mut typed, env)?;
-        return Ok(print(&typed, help::usage()));
+        check::conclude(typed, env)?;
+        return Ok(print(typed, help::usage()));
     }
     let nothing_named = typed.args.is_empty();
-    check::conclude(&mut typed, env)?;
+    check::conclude(typed, env)?;
     if typed.server && typed.options.arg_style == super::ArgStyle::Secluded && !typed.secluded_read {
-        return Ok(Wish::ReadArgs(Secluded(Box::new(typed))));
+        return Ok(Wish::ReadArgs(Secluded(Box::new(mem::take(typed)))));
     }
-    check::refuse_later(&typed)?;
+    check::refuse_later(typed)?;
     if typed.server && nothing_named {
         let role = if typed.options.mode == Mode::ServerSender { "sender" } else { "Receiver" };
         return Err(help::usage_error().by(role));
     }
-    Ok(Wish::Run(Box::new(typed.options)))
+    Ok(Wish::Run(Box::new(mem::take(&mut typed.options))))
 }
 
 /// Information follows `--quiet` and `--stderr`; a server has only its stderr.
