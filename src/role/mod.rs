@@ -221,6 +221,8 @@ pub enum Feedback {
     Redo(i32),
     /// These files are in place.
     Finished(Vec<i32>),
+    /// This file is complete, and goes to its place with the other delayed updates. Told for the sake of hard links.
+    Delayed(i32),
     /// This file will not come, or could not be put in place.
     Declined(i32),
     /// The sender had an error of these kinds (`flist::io_error`).

@@ -7,7 +7,10 @@
 //! different segments: the later ones are chained to the earlier ones as long as those are in play, and after that the
 //! path of the file that was done is kept. C: hlink.c
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    mem,
+};
 
 use crate::{
     error::{Error, ExitCode, Result},
@@ -96,11 +99,22 @@ pub(super) struct Groups {
     prior: HashMap<i32, Prior>,
     /// Leaders that would have been linked from an alternative directory, in a dry run.
     planned: HashMap<i32, u8>,
+    /// Asked for, and nothing was heard of it yet.
+    asked: BTreeSet<i32>,
+    /// The same, from before the end of the walk was told.
+    asked_in_walk: BTreeSet<i32>,
 }
 
 impl Groups {
     pub fn new(incremental: bool) -> Self {
-        Self { incremental, marks: VecDeque::new(), prior: HashMap::new(), planned: HashMap::new() }
+        Self {
+            incremental,
+            marks: VecDeque::new(),
+            prior: HashMap::new(),
+            planned: HashMap::new(),
+            asked: BTreeSet::new(),
+            asked_in_walk: BTreeSet::new(),
+        }
     }
 
     /// Takes in the last segment of the list: chains its names. C: hlink.c match_gnums
@@ -241,11 +255,49 @@ impl Groups {
 
     /// The file was asked for.
     pub fn sent(&mut self, list: &FileList, index: i32) {
-        self.set(list, index, |mark| {
-            if mark.stage != Stage::Alone {
-                mark.stage = Stage::Sent;
+        if let Some(mark) = self.mark_mut(list, index).filter(|mark| mark.stage != Stage::Alone) {
+            mark.stage = Stage::Sent;
+            self.asked.insert(index);
+        }
+    }
+
+    /// What comes of a file is known, or as good as known.
+    pub fn heard_of(&mut self, index: i32) {
+        self.asked.remove(&index);
+        self.asked_in_walk.remove(&index);
+    }
+
+    /// Whether the file was asked for and nothing was heard of it since.
+    pub fn is_asked(&self, index: i32) -> bool {
+        self.asked.contains(&index) || self.asked_in_walk.contains(&index)
+    }
+
+    /// All that is asked for from here on belongs to the next phase.
+    pub fn end_of_walk(&mut self) {
+        self.asked_in_walk = mem::take(&mut self.asked);
+    }
+
+    /// What was asked for in the walk without an answer, now that the sender is past it: none will come.
+    pub fn unanswered(&mut self) -> BTreeSet<i32> {
+        mem::take(&mut self.asked_in_walk)
+    }
+
+    /// Whether names are to be linked to a file that may still come.
+    pub fn awaits(&self, list: &FileList) -> bool {
+        self.asked.iter().any(|&index| self.is_waited_for(list, index))
+    }
+
+    fn is_waited_for(&self, list: &FileList, index: i32) -> bool {
+        let sent = self.mark(list, index).filter(|mark| mark.stage == Stage::Sent);
+        let mut next = sent.map_or(-1, |mark| mark.prev);
+        while let Some(mark) = self.mark(list, next) {
+            match mark.stage {
+                Stage::Leader | Stage::Linked => return false,
+                stage if is_waiting(stage) => return true,
+                _ => next = mark.prev,
             }
-        });
+        }
+        false
     }
 
     /// The name is now one of its leader's; `leader` below 0: one that is not in play any more.
@@ -564,6 +616,26 @@ mod tests {
         assert_eq!(scene.standing(3, 0), Standing::Leaderless);
         scene.groups.sent(&scene.list, 3);
         assert_eq!(scene.lead(3, 0), [2, 0]);
+    }
+
+    #[test]
+    fn what_is_asked_for_after_the_walk_is_awaited_by_those_that_want_its_name() {
+        let mut scene = Scene::with(false, &[0, 0, 0, 1, 1]);
+        [0, 1].iter().for_each(|&index| scene.groups.defer(&scene.list, index));
+        [2, 3].iter().for_each(|&index| scene.groups.sent(&scene.list, index));
+        scene.groups.heard_of(3);
+        scene.groups.end_of_walk();
+        assert!(scene.groups.is_asked(2) && !scene.groups.is_asked(3));
+        assert!(!scene.groups.awaits(&scene.list), "the end of the phase tells");
+        assert_eq!(scene.groups.unanswered().into_iter().collect::<Vec<_>>(), [2]);
+        assert_eq!(scene.groups.fail(&scene.list, 2), Some(1));
+        scene.groups.sent(&scene.list, 3);
+        assert!(!scene.groups.awaits(&scene.list), "nobody waits for it");
+        scene.groups.sent(&scene.list, 1);
+        assert!(scene.groups.awaits(&scene.list));
+        scene.groups.heard_of(1);
+        assert!(!scene.groups.awaits(&scene.list));
+        assert_eq!(scene.lead(1, 0), [0]);
     }
 
     #[test]

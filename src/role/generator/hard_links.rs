@@ -5,7 +5,7 @@ use std::io;
 use super::{
     Generator,
     decide::Visit,
-    groups::{Gone, Standing},
+    groups::{Gone, Groups, Standing},
 };
 use crate::{
     bytes,
@@ -199,9 +199,39 @@ impl Generator<'_> {
         self.count_waiting(self.current);
     }
 
-    /// A name that waited for another to lead may lead now; it is visited when the visit at hand is over.
+    /// A file whose sum failed was visited again: if it was not asked for, it will not come.
+    pub(super) fn link_redone(&mut self, index: i32) -> Result<()> {
+        let groups = self.groups.as_mut().filter(|groups| !groups.is_asked(index));
+        let next = groups.and_then(|groups| groups.fail(&self.list, index));
+        self.take_up(next)
+    }
+
+    /// Whether names are to be linked to a file that may still come.
+    pub(super) fn awaits_links(&self) -> bool {
+        self.groups.as_ref().is_some_and(|groups| groups.awaits(&self.list))
+    }
+
+    /// What was asked for last, because another one failed, has to be here before the sender may go: it has yet to hear
+    /// what is linked to it. Before protocol 30 the sender does not say what will not come; there the end of the phase
+    /// must do. The reference waits for none.
+    pub(super) fn last_links(&mut self) -> Result<()> {
+        let says = self.transfer.protocol.version >= 30;
+        let unanswered = self.groups.as_mut().map(Groups::unanswered).unwrap_or_default();
+        for index in unanswered.into_iter().filter(|_| !says) {
+            self.link_came(index, true)?;
+        }
+        self.settle(true)?;
+        while says && self.awaits_links() {
+            self.wait()?;
+            self.settle(true)?;
+        }
+        Ok(())
+    }
+
+    /// A name that waited for another to lead may lead now; it is visited when the visit at hand is over. At the end
+    /// there is no time for that any more.
     fn take_up(&mut self, next: Option<i32>) -> Result<()> {
-        if let Some(index) = next {
+        if let Some(index) = next.filter(|_| self.asking) {
             let (at, _) = self.locate(index)?;
             self.count_waited(at);
             self.again.push(index);

@@ -84,6 +84,8 @@ pub struct Generator<'a> {
     phases_done: u32,
     receiver_gone: bool,
     redo: VecDeque<i32>,
+    /// The sender still takes requests.
+    asking: bool,
     /// Hard links, if they are kept.
     groups: Option<groups::Groups>,
     /// Files with further names that came, or (true) will not come.
@@ -156,6 +158,7 @@ impl<'a> Generator<'a> {
             phases_done: 0,
             receiver_gone: false,
             redo: VecDeque::new(),
+            asking: true,
             groups: (options.hard_links > 0 && !options.list_only).then(|| groups::Groups::new(incremental)),
             links_news: VecDeque::new(),
             again: Vec::new(),
@@ -218,6 +221,7 @@ impl<'a> Generator<'a> {
             }
             self.walk_segment(&segment)?;
             if !self.incremental() {
+                self.groups.iter_mut().for_each(groups::Groups::end_of_walk);
                 return self.outgoing.write(self.writer, Index::Done);
             }
             loop {
@@ -290,6 +294,7 @@ impl<'a> Generator<'a> {
 
     fn redo_one(&mut self, index: i32) -> Result<()> {
         let at = self.visit_out_of_turn(index, Pass::Redo)?;
+        self.link_redone(index)?;
         if let Some(progress) = self.progress.get_mut(at) {
             progress.to_redo = progress.to_redo.saturating_sub(1);
         }
@@ -379,10 +384,13 @@ impl<'a> Generator<'a> {
                 }
             }
             Feedback::PhaseDone => self.phases_done += 1,
-            Feedback::Redo(index) => {
+            Feedback::Redo(index) if self.asking => {
+                self.heard_of(index);
                 self.settled(index)?.to_redo += 1;
                 self.redo.push_back(index);
             }
+            Feedback::Redo(index) => self.too_late(index)?,
+            Feedback::Delayed(index) => self.heard_of(index),
             Feedback::Finished(indexes) => {
                 for index in indexes {
                     self.tell_finished(index)?;
@@ -400,11 +408,24 @@ impl<'a> Generator<'a> {
     /// A file came or (`failed`) will not. Of one with further names its segment is kept until they were seen to.
     fn came(&mut self, index: i32, failed: bool) -> Result<()> {
         self.list.segment_for_peer(index, "got_flist_entry_status", Speaker::Generator)?;
+        self.heard_of(index);
         if self.groups.as_ref().is_some_and(|groups| groups.is_member(&self.list, index)) {
             self.links_news.push_back((index, failed));
             return Ok(());
         }
         self.settled(index).map(drop)
+    }
+
+    fn heard_of(&mut self, index: i32) {
+        self.groups.iter_mut().for_each(|groups| groups.heard_of(index));
+    }
+
+    /// A file's sum failed for the first time when no more can be asked for.
+    fn too_late(&mut self, index: i32) -> Result<()> {
+        let (_, segment) = self.locate(index)?;
+        let path = segment.get(index).map(|entry| self.path_of(entry)).unwrap_or_default();
+        self.log.say(LogCode::ErrorXfer, bytes!["ERROR: ", path, " failed verification -- too late to try again."]);
+        self.came(index, true)
     }
 
     /// Notes that a requested file is no longer under way. C: io.c got_flist_entry_status
@@ -428,10 +449,12 @@ impl<'a> Generator<'a> {
         self.end_of_visits();
         self.debug(|| bytes!["generate_files phase=1"]);
         self.until_phase(1, true)?;
+        self.last_links()?;
         self.debug(|| bytes!["generate_files phase=2"]);
-        let (late, delayed) = (self.prune.is_late(), self.transfer.options.delay_updates);
+        let (late, delayed) = (self.prune.is_late(), self.transfer.options.delay_updates || self.awaits_links());
         self.outgoing.write(self.writer, Index::Done)?;
-        // Where no updates are delayed, the phase for them may end at once.
+        self.asking = false;
+        // Where no updates are delayed, nor links, the phase for them may end at once.
         if version >= 29 && !delayed {
             self.outgoing.write(self.writer, Index::Done)?;
         }

@@ -24,7 +24,7 @@ use crate::{
     meta::Wanted,
     options::{Append, Info},
     proto::item::{Basis, Item},
-    role::About,
+    role::{About, Feedback},
     sys::{self, stat::stat_fd},
     transport::pair::Taker,
 };
@@ -85,7 +85,10 @@ impl Work<'_> {
             }
             Ended::Delayed => {
                 self.delayed.insert(index);
-                Ok(())
+                if self.transfer.options.hard_links == 0 {
+                    return Ok(());
+                }
+                self.tell_generator(Feedback::Delayed(index))
             }
             Ended::Declined => self.decline(index),
             Ended::Unverified(kept) => self.unverified(index, path, kept),
