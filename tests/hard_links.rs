@@ -9,9 +9,10 @@ use std::{
 };
 
 use harness::{
-    Case, PIPES, check_all, everywhere, in_each_place, locally,
-    programs::{AGAINST_OLD, is_root},
-    zoo,
+    Case, Ends, PIPES, Program, Run, Way, check_all, everywhere, in_each_place, locally,
+    process::Status,
+    programs::{AGAINST_OLD, ends, is_root},
+    run_alone, zoo,
 };
 use nix::{
     sys::stat::{Mode, SFlag, makedev, mknod},
@@ -616,4 +617,95 @@ fn links_that_lead_out_are_made_nowhere() {
         zoo::settle_dirs(top);
     }
     everywhere(&[Case::new("safe links", "-aHi --safe-links").tree(leading_out)]);
+}
+
+// Names that do not come
+
+/// The source lies in the destination, and has a directory of the source's own name: what is in the way there is removed
+/// after it was listed, before it is asked for, but for what a filter protects. (With `--delete-before` no list is
+/// incremental.)
+fn source_inside(destination: &Path, names: &[&str]) {
+    let top = dir(destination.join("src"));
+    dir(top.join("src"));
+    zoo::file(&top.join("a"), b"several names\n");
+    names.iter().for_each(|name| link(&top, "a", name));
+    zoo::settle_dirs(destination);
+}
+
+fn two_inside(destination: &Path, _: &Path) {
+    source_inside(destination, &["b"]);
+}
+
+fn four_inside(destination: &Path, _: &Path) {
+    source_inside(destination, &["b", "c", "d"]);
+}
+
+fn vanishing(name: &'static str, args: &str, kept: &str) -> Case {
+    let case = Case::new(name, &format!("-aH --delete-before {args}")).tree(|_| {}).before(four_inside);
+    let case = kept.chars().fold(case, |case, kept| case.arg(&format!("--filter=P /src/{kept}")));
+    case.from(&["dst/src/"])
+}
+
+/// Ours receives; from ours and from the reference.
+const RECEIVING: [(Way, Ends); 5] = [
+    (Way::Local, ends(Program::Ours, Program::Ours)),
+    (Way::PipePull, ends(Program::Ours, Program::Ours)),
+    (Way::PipePull, ends(Program::Ours, Program::Reference)),
+    (Way::PipePush, ends(Program::Ours, Program::Ours)),
+    (Way::PipePush, ends(Program::Reference, Program::Ours)),
+];
+
+/// Where the reference leaves out names, or breaks off, ours is looked at alone: status, and which names are one file.
+fn ours_alone(case: &Case, status: i32, check: impl Fn(&Run)) {
+    for (way, ends) in RECEIVING {
+        let Some(run) = run_alone(case, way, ends) else { continue };
+        let said = String::from_utf8_lossy(&run.outcome.stderr);
+        assert_eq!(run.outcome.status, Status::Exit(status), "{} · {way:?} · {ends:?}: {said}", case.name);
+        check(&run);
+    }
+}
+
+/// The names that are the first one's, or it.
+fn one_file(run: &Run, first: &str) -> String {
+    let first = first.as_bytes();
+    let of_first = |path: &&[u8]| {
+        *path == first || run.tree.get(path).is_some_and(|node| node.linked_to.as_deref() == Some(first))
+    };
+    let names: Vec<_> = run.tree.paths().filter(of_first).map(String::from_utf8_lossy).collect();
+    names.join(" ")
+}
+
+/// What was said of files, without the direction.
+fn told(run: &Run) -> Vec<String> {
+    let said = String::from_utf8_lossy(&run.outcome.stdout).into_owned();
+    let lines = said.lines().filter(|line| line.get(1..2) == Some("f"));
+    lines.filter_map(|line| line.split_once(' ')).map(|(_, name)| name.into()).collect()
+}
+
+#[test]
+fn leaders_that_vanish() {
+    for version in [32, 31, 30] {
+        let args = |args: &str| format!("{args} --protocol={version}");
+        everywhere(&[
+            vanishing("none vanishes", &args("-i"), "abcd").unordered(),
+            vanishing("others vanish", &args("-i"), "d").unordered(),
+            vanishing("the second of two vanishes", &args("-i"), "a").before(two_inside).unordered(),
+            vanishing("of two the one that is not asked for", &args("-i"), "b").before(two_inside).unordered(),
+        ]);
+    }
+    for version in [32, 31, 30, 29, 28] {
+        for more in ["", "--delay-updates", "--no-whole-file"] {
+            let args = format!("-i --protocol={version} {more}");
+            ours_alone(&vanishing("the last vanishes", &args, "abc"), 24, |run| {
+                assert_eq!(one_file(run, "a"), "a b c", "{args}");
+                assert!(version < 29 || told(run) == ["c", "b => c", "a => c"], "{args}: {:?}", told(run));
+            });
+            // Without word of what does not come, there is time for two of them only.
+            let come = if version >= 30 { "a b" } else { "" };
+            ours_alone(&vanishing("the last two vanish", &args, "ab"), 24, |run| {
+                assert_eq!(one_file(run, "a"), come, "{args}");
+            });
+            ours_alone(&vanishing("all vanish", &args, ""), 24, |run| assert_eq!(run.tree.len(), 2, "{args}"));
+        }
+    }
 }

@@ -379,6 +379,16 @@ pub fn check(case: &Case, way: Way, all_ends: &[Ends]) -> Option<Vec<String>> {
     Some(differences)
 }
 
+/// Runs a case with one pair of programs, where what comes of it is not what comes of the reference's own run; nothing if
+/// a program is missing.
+pub fn run_alone(case: &Case, way: Way, ends: Ends) -> Option<Run> {
+    if let Some(missing) = [ends.client, ends.server].into_iter().find_map(Program::missing) {
+        skip(&format!("{} ({way:?}, {ends:?})", case.name), &missing);
+        return None;
+    }
+    Some(Site::new(case).run("o00", way, ends))
+}
+
 /// Runs every case over the ways and pairs of each group; fails with all differences at once.
 pub fn check_all(cases: &[Case], groups: &[(&[Way], &[Ends])]) {
     let mut differences = Vec::new();
