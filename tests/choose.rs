@@ -274,6 +274,12 @@ fn with_rules_and_deletions() {
         row("only some files, and what leads there", "-aim --include=*/ --include=five --exclude=*"),
         row("no empty directories, and deleting", "-aim --delete").before(with_extras),
     ]);
+    // Where rules go the other way first.
+    remotely(&[
+        far_list("a far list, no empty directories", "-aim -r", SOME),
+        far_list("a far list, rules and a deletion", "-ai -r --exclude=two --delete", b"a\nhalf/\n")
+            .before(with_extras),
+    ]);
 }
 
 // Paths that are kept

@@ -31,6 +31,9 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
         link.log.say(LogCode::Info, bytes!["server_sender starting pid=", std::process::id()]);
     }
     exchange_filters(link)?;
+    if matches!(link.start.names, Names::FromPeer) {
+        link.writer.flush()?; // names come only after our rules
+    }
     let mut list = send_list(link)?;
     if list.is_empty() && side.server {
         link.writer.flush()?;
