@@ -374,6 +374,66 @@ fn backups_of_what_is_deleted() {
     ]);
 }
 
+/// A file and a link that differ, where directories stand in the way of their backups.
+fn cluttered(top: &Path, _: &Path) {
+    zoo::file(&top.join("file"), b"old");
+    symlink("old", top.join("link")).unwrap();
+    zoo::file(&top.join("gone"), b"gone");
+    for dir in ["file/deep/er", "link", "gone/x"] {
+        fs::create_dir_all(top.join("bak").join(dir)).unwrap();
+    }
+    for file in ["file/a", "file/deep/b", "link/y"] {
+        zoo::file(&top.join("bak").join(file), b"an old backup");
+    }
+    symlink("nowhere", top.join("bak/link/x")).unwrap();
+    zoo::settle_dirs(top);
+}
+
+fn one_file(top: &Path) {
+    zoo::file(&top.join("file"), b"a new one");
+    zoo::settle_dirs(top);
+}
+
+fn one_link(top: &Path) {
+    symlink("new", top.join("link")).unwrap();
+    zoo::set_time(&top.join("link"), 1_400_000_000, 0);
+    zoo::settle_dirs(top);
+}
+
+#[test]
+fn directories_in_the_way_of_backups() {
+    let file = |name, args| Case::new(name, args).tree(one_file).before(cluttered).unordered();
+    let link = |name, args| Case::new(name, args).tree(one_link).before(cluttered).unordered();
+    in_each_place(&[
+        file("a file, itemized", "-ai --backup-dir=bak --stats"),
+        link("a link, itemized", "-ai --backup-dir=bak --stats"),
+    ]);
+    everywhere(&[
+        file("a file, told", "-av --backup-dir=bak"),
+        file("a file, traced", "-a --backup-dir=bak --debug=del3"),
+        file("a file, dry", "-ain --backup-dir=bak"),
+        file("a file, delayed", "-ai --backup-dir=bak --delay-updates"),
+        file("a file, old protocol", "-ai --backup-dir=bak --protocol=28"),
+        file("a file, absolute directory", "-ai --backup-dir={box}/dst/bak"),
+        file("a file and a limit", "-aiO --backup-dir=bak --max-delete=1"),
+        file("a file and no limit reached", "-aiO --backup-dir=bak --max-delete=4"),
+        file("a file and spared contents", "-aiO --backup-dir=bak --exclude=b"),
+        file("a file and anchored rules", "-aiO --backup-dir=bak --exclude=/bak/file/deep/b"),
+        file("a file and anchored rules for elsewhere", "-aiO --backup-dir={box}/dst/bak --exclude=/file/deep/b"),
+        file("a file and deletions", "-ai --backup-dir=bak --exclude=/bak --delete --stats"),
+        file("a file and late deletions", "-ai --backup-dir=bak --exclude=/bak --delete-after --stats"),
+        link("a link, told", "-av --backup-dir=bak"),
+        link("a link and a limit", "-aiO --backup-dir=bak --max-delete=1"),
+        link("a link and spared contents", "-aiO --backup-dir=bak --exclude=x"),
+        link("a link and deletions", "-ai --backup-dir=bak --exclude=/bak --delete --stats"),
+        link("beside", "-aib").before(|top, source| {
+            cluttered(top, source);
+            fs::create_dir_all(top.join("link~/full")).unwrap();
+            zoo::settle_dirs(top);
+        }),
+    ]);
+}
+
 // Devices
 
 #[test]

@@ -10,9 +10,8 @@ use std::{
 
 use super::{
     Dest,
-    children::Lister,
     copy::CopyError,
-    delete::{Removals, Remover, Room},
+    delete::{Remover, Room},
     duplicate::{self, Failure},
     places::{Spot, named},
     temp::{self, PlaceError},
@@ -20,8 +19,6 @@ use super::{
 };
 use crate::{
     bytes,
-    filter::Filters,
-    flist::order::Order,
     fs::{Follow, Root},
     log::LogCode,
     meta::{
@@ -29,11 +26,8 @@ use crate::{
         apply::{How, Target},
         read::device_size,
     },
-    options::{Debug, Info, Options},
-    sys::{
-        stat::{Stat, stat_fd},
-        users,
-    },
+    options::{Debug, Info},
+    sys::stat::{Stat, stat_fd},
     text::path::{split, unsafe_symlink},
 };
 
@@ -103,14 +97,15 @@ pub fn applies_to_deleted(dest: Dest<'_>, path: &[u8]) -> bool {
 
 /// Keeps what stands at `path` under its backup's name; `None`: it cannot be, which was said.
 /// C: backup.c make_backup
-pub fn keep(dest: Dest<'_>, path: &[u8], prefer: Prefer) -> Option<Kept> {
+pub fn keep(remover: &mut Remover<'_>, path: &[u8], prefer: Prefer) -> Option<Kept> {
+    let dest = remover.dest;
     let Ok(stat) = dest.root.stat(path) else { return Some(Kept::Nothing) };
-    let spot = spot(dest, path)?;
+    let spot = spot(remover, path)?;
     let kept = match dest.rules.dry_run {
         _ if leaves_tree(dest, path, &stat) => Kept::Copied,
         true if prefer == Prefer::Rename => Kept::Moved,
         true => Kept::Copied,
-        false => put(dest, path, &stat, &spot, prefer)?,
+        false => put(remover, path, &stat, &spot, prefer)?,
     };
     if kept != Kept::Nothing {
         tell(dest, path, &spot);
@@ -120,24 +115,33 @@ pub fn keep(dest: Dest<'_>, path: &[u8], prefer: Prefer) -> Option<Kept> {
 
 /// Copies the file at `path`, which is about to be written into, to its backup's name; `None`: it cannot be, which was
 /// said. C: in generator.c recv_generator
-pub fn duplicate(dest: Dest<'_>, path: &[u8]) -> Option<()> {
-    let spot = spot(dest, path)?;
+pub fn duplicate(remover: &mut Remover<'_>, path: &[u8]) -> Option<()> {
+    let dest = remover.dest;
+    let spot = spot(remover, path)?;
     let stat = dest.root.stat(path).ok()?;
     copy_file(dest, path, &spot, &stat, How::default()).ok()?;
     tell(dest, path, &spot);
     Some(())
 }
 
-/// Where the backup of `path` is, its directories made. C: backup.c get_backup_name
-pub fn spot<'a>(dest: Dest<'a>, path: &[u8]) -> Option<Spot<'a>> {
+/// Where the backup of `path` is, or will be.
+pub fn place<'a>(dest: Dest<'a>, path: &[u8]) -> Option<Spot<'a>> {
     let Backups { suffix, dir } = dest.places.backups.as_ref()?;
     let name = bytes![path, suffix];
-    let Some(dir) = dir else {
-        return Some(Spot { root: dest.root, shown: name.clone().into(), path: name.into() });
-    };
-    let root = dir.root(dest)?;
-    dir.see_to_dirs(dest, root, path)?;
-    Some(Spot { root, shown: bytes![dir.text, name].into(), path: name.into() })
+    Some(match dir {
+        None => Spot { root: dest.root, shown: name.clone().into(), path: name.into() },
+        Some(dir) => Spot { root: dir.root(dest)?, shown: bytes![dir.text, name].into(), path: name.into() },
+    })
+}
+
+/// The same, the directories there made. C: backup.c get_backup_name
+fn spot<'a>(remover: &mut Remover<'a>, path: &[u8]) -> Option<Spot<'a>> {
+    let dest = remover.dest;
+    let spot = place(dest, path)?;
+    if let Some(dir) = dest.places.backups.as_ref().and_then(|backups| backups.dir.as_ref()) {
+        dir.see_to_dirs(remover, spot.root, path)?;
+    }
+    Some(spot)
 }
 
 fn tell(dest: Dest<'_>, path: &[u8], spot: &Spot<'_>) {
@@ -170,11 +174,12 @@ fn leaves_tree(dest: Dest<'_>, path: &[u8], stat: &Stat) -> bool {
 }
 
 /// Links, moves or copies, whichever works first. C: backup.c make_backup_inner
-fn put(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>, prefer: Prefer) -> Option<Kept> {
+fn put(remover: &mut Remover<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>, prefer: Prefer) -> Option<Kept> {
+    let dest = remover.dest;
     match link_or_rename(dest, path, stat, spot, prefer) {
         Ok(kept) => return Some(kept),
         Err(error) if is_in_the_way(&error) => {
-            if !clear(dest, spot) {
+            if !clear(remover, spot) {
                 return None;
             }
             if let Ok(kept) = link_or_rename(dest, path, stat, spot, prefer) {
@@ -211,15 +216,16 @@ fn is_in_the_way(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EEXIST | libc::EISDIR))
 }
 
-/// Removes what has the backup's name, a directory with all in it; false, with a message, if it cannot go.
-fn clear(dest: Dest<'_>, spot: &Spot<'_>) -> bool {
+/// Removes what has the backup's name, a directory with all in it that no rule spares; false, with a message, if it
+/// cannot go.
+fn clear(remover: &mut Remover<'_>, spot: &Spot<'_>) -> bool {
     match spot.root.stat(&spot.path) {
-        Ok(stat) => remove(dest, spot.root, &spot.path, &stat),
+        Ok(stat) => remove(remover, spot, &stat),
         Err(_) => true,
     }
 }
 
-fn remove(dest: Dest<'_>, root: &Root, path: &[u8], stat: &Stat) -> bool {
+fn remove(remover: &mut Remover<'_>, spot: &Spot<'_>, stat: &Stat) -> bool {
     let room = match Kind::of(stat.mode) {
         Kind::Directory => Room::Directory,
         Kind::Symlink => Room::Symlink,
@@ -227,12 +233,7 @@ fn remove(dest: Dest<'_>, root: &Root, path: &[u8], stat: &Stat) -> bool {
         Kind::Special => Room::Special,
         Kind::Regular | Kind::Unsupported => Room::File,
     };
-    let dest = Dest { root, ..dest };
-    let lister = Lister::new(dest, Order::Tree, users::effective_uid(), stat.dev, false);
-    let removals = &mut Removals { for_backup: true, ..Removals::new(lister) };
-    // Nothing among the backups is spared.
-    let Ok(mut filters) = Filters::from_options(&Options::default(), dest.log) else { return false };
-    Remover { dest, removals, filters: &mut filters, on_delete: &mut |_, _| true }.make_room(path, stat, room, false)
+    remover.for_backup(spot).make_room(spot.shown(), stat, room, false)
 }
 
 /// A copy on another file system.
@@ -357,10 +358,10 @@ impl BackupDir {
     }
 
     /// Makes sure of the directories that hold the backup of `path`. C: backup.c copy_valid_path
-    fn see_to_dirs(&self, dest: Dest<'_>, root: &Root, path: &[u8]) -> Option<()> {
+    fn see_to_dirs(&self, remover: &mut Remover<'_>, root: &Root, path: &[u8]) -> Option<()> {
         let (dir, _) = split(path);
         let mut known = self.known.borrow_mut();
-        if dest.rules.dry_run || dir == known.as_slice() {
+        if remover.dest.rules.dry_run || dir == known.as_slice() {
             return Some(());
         }
         let is_known = |end: usize| {
@@ -369,7 +370,7 @@ impl BackupDir {
         let ends = dir.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([dir.len()]);
         let mut seen = Some(());
         for end in ends.filter(|&end| end > 0 && !is_known(end)) {
-            seen = self.see_to(dest, root, dir.get(..end)?);
+            seen = self.see_to(remover, root, dir.get(..end)?);
             if seen.is_none() {
                 break;
             }
@@ -382,12 +383,16 @@ impl BackupDir {
     }
 
     /// Makes sure that `dir` is a directory; a new one is like the one at the destination.
-    fn see_to(&self, dest: Dest<'_>, root: &Root, dir: &[u8]) -> Option<()> {
+    fn see_to(&self, remover: &mut Remover<'_>, root: &Root, dir: &[u8]) -> Option<()> {
         const TRIES: u32 = 10;
+        let dest = remover.dest;
         for _ in 0..TRIES {
             match root.stat(dir) {
                 Ok(stat) if stat.is_dir() => return Some(()),
-                Ok(stat) => remove(dest, root, dir, &stat).then_some(())?,
+                Ok(stat) => {
+                    let spot = Spot { root, path: dir.into(), shown: bytes![self.text, dir].into() };
+                    remove(remover, &spot, &stat).then_some(())?;
+                }
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
                 Err(error) => return self.failed(dest, "lstat", dir, &error),
             }
@@ -432,6 +437,10 @@ mod tests {
     use super::*;
     use crate::dest::fixture::Fixture;
 
+    fn keep(fixture: &Fixture, path: &[u8], prefer: Prefer) -> Option<Kept> {
+        fixture.removing(|remover| super::keep(remover, path, prefer))
+    }
+
     fn with_dir(dir: &str) -> Fixture {
         Fixture::with(|options| {
             (options.backup, options.backup_dir, options.suffix) = (true, Some(dir.into()), Some(Vec::new()));
@@ -442,15 +451,12 @@ mod tests {
     fn what_is_linked_to_its_backup_is_at_its_place_still() {
         let fixture = Fixture::with(|options| (options.backup, options.suffix) = (true, Some(b"~".to_vec())));
         fs::write(fixture.path().join("f"), "old").unwrap();
-        assert_eq!(keep(fixture.dest(), b"f", Prefer::Link), Some(Kept::Copied));
+        assert_eq!(keep(&fixture, b"f", Prefer::Link), Some(Kept::Copied));
         assert_eq!(fixture.names(), ["f", "f~"]);
-        assert_eq!(keep(fixture.dest(), b"f", Prefer::Link), Some(Kept::Copied), "over the one there was");
+        assert_eq!(keep(&fixture, b"f", Prefer::Link), Some(Kept::Copied), "over the one there was");
         // Both names are one file now: it goes all the same.
-        assert_eq!(keep(fixture.dest(), b"f", Prefer::Rename), Some(Kept::Moved));
-        assert_eq!(
-            (fixture.names(), keep(fixture.dest(), b"f", Prefer::Link)),
-            (vec!["f~".into()], Some(Kept::Nothing))
-        );
+        assert_eq!(keep(&fixture, b"f", Prefer::Rename), Some(Kept::Moved));
+        assert_eq!((fixture.names(), keep(&fixture, b"f", Prefer::Link)), (vec!["f~".into()], Some(Kept::Nothing)));
         assert!(applies_to_deleted(fixture.dest(), b"d/f") && !applies_to_deleted(fixture.dest(), b"d/f~"));
         assert!(applies_to_deleted(fixture.dest(), b"~"), "a name must be left");
     }
@@ -463,7 +469,7 @@ mod tests {
         fs::create_dir(fixture.path().join("bak")).unwrap();
         symlink(outside.path(), fixture.path().join("bak/d")).unwrap();
         fs::write(fixture.path().join("d/e/f"), "old").unwrap();
-        assert_eq!(keep(fixture.dest(), b"d/e/f", Prefer::Link), Some(Kept::Copied));
+        assert_eq!(keep(&fixture, b"d/e/f", Prefer::Link), Some(Kept::Copied));
         assert_eq!(fs::read(fixture.path().join("bak/d/e/f")).unwrap(), b"old");
         assert!(fs::symlink_metadata(fixture.path().join("bak/d")).unwrap().is_dir());
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
@@ -474,7 +480,7 @@ mod tests {
         let fixture = with_dir("bak");
         fs::create_dir_all(fixture.path().join("bak/f/full/of")).unwrap();
         fs::write(fixture.path().join("f"), "old").unwrap();
-        assert_eq!(keep(fixture.dest(), b"f", Prefer::Rename), Some(Kept::Moved));
+        assert_eq!(keep(&fixture, b"f", Prefer::Rename), Some(Kept::Moved));
         assert_eq!(fs::read(fixture.path().join("bak/f")).unwrap(), b"old");
     }
 
@@ -484,7 +490,7 @@ mod tests {
         fs::write(fixture.path().join("f"), "old content").unwrap();
         fixture.dest().root.chmod(b"f", 0o4751).unwrap();
         fixture.dest().root.set_times(b"f", None, Some((1_000_000_000, 5))).unwrap();
-        assert_eq!(duplicate(fixture.dest(), b"f"), Some(()));
+        assert_eq!(fixture.removing(|remover| duplicate(remover, b"f")), Some(()));
         let stat = fixture.dest().root.stat(b"bak/f").unwrap();
         assert_eq!((stat.mode, stat.mtime, stat.nlink), (0o104751, (1_000_000_000, 5), 1));
         assert_eq!(fs::read(fixture.path().join("bak/f")).unwrap(), b"old content");
@@ -496,7 +502,7 @@ mod tests {
         let mut fixture = with_dir("bak");
         fixture.rules.dry_run = true;
         fs::write(fixture.path().join("f"), "old").unwrap();
-        assert_eq!(keep(fixture.dest(), b"f", Prefer::Rename), Some(Kept::Moved));
+        assert_eq!(keep(&fixture, b"f", Prefer::Rename), Some(Kept::Moved));
         assert_eq!(fixture.names(), ["f"]);
     }
 }

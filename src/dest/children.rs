@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-use super::Dest;
+use super::{Dest, places::Spot};
 use crate::{
     bytes,
     flist::{MAX_PATH, io_error, order::Order},
@@ -73,11 +73,12 @@ impl Lister {
     pub fn children(
         &mut self,
         dest: Dest<'_>,
-        path: &[u8],
+        spot: &Spot<'_>,
         mut judge: impl FnMut(&[u8], bool) -> Judged,
     ) -> Vec<Child> {
         let mut children = Vec::new();
-        let dir = match dest.root.open_dir(path) {
+        let path = spot.shown();
+        let dir = match spot.root.open_dir(&spot.path) {
             Ok(dir) => dir,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return children,
             Err(error) => {
@@ -222,7 +223,7 @@ mod tests {
     fn listed(fixture: &Fixture, order: Order) -> Vec<(String, u32)> {
         let dest = fixture.dest();
         let mut lister = Lister::new(dest, order, 0, 0, false);
-        let children = lister.children(dest, b".", |name, _| match name {
+        let children = lister.children(dest, &Spot::of(dest, b"."), |name, _| match name {
             b"wanted" => Judged::Wanted,
             b"spared" => Judged::Protected,
             _ => Judged::Extraneous,
@@ -256,9 +257,9 @@ mod tests {
         fs::write(fixture.path().join("file"), "").unwrap();
         let (dest, everything) = (fixture.dest(), |_: &[u8], _: bool| Judged::Extraneous);
         let mut lister = Lister::new(dest, Order::Tree, 0, 0, false);
-        assert!(lister.children(dest, b"gone", everything).is_empty());
+        assert!(lister.children(dest, &Spot::of(dest, b"gone"), everything).is_empty());
         assert_eq!((lister.io_error, fixture.said()), (0, String::new()));
-        assert!(lister.children(dest, b"file", everything).is_empty());
+        assert!(lister.children(dest, &Spot::of(dest, b"file"), everything).is_empty());
         let line = format!("rsync: [receiver] opendir \"{}/file\" failed: Not a directory (20)\n", fixture.base());
         assert_eq!((lister.io_error, fixture.said()), (io_error::GENERAL, line));
     }

@@ -6,6 +6,7 @@ use super::{
     Dest,
     backup::{self, Prefer},
     copy::CopyError,
+    delete::Remover,
     duplicate::{self, Failure},
     partial::{self, PartialSpot},
     places::Spot,
@@ -59,8 +60,16 @@ pub struct Finished<'a> {
 /// # Errors
 /// The end of the run: the data did not reach the disk when the file was closed, or what stood there cannot be kept.
 /// C: rsync.c finish_transfer
-pub fn put_in_place(dest: Dest<'_>, temp: Temp<'_>, done: Finished<'_>) -> Result<bool> {
-    keep_old(dest, done)?;
+pub fn put_in_place(remover: &mut Remover<'_>, temp: Temp<'_>, done: Finished<'_>) -> Result<bool> {
+    keep_old(remover, done)?;
+    give_name(remover.dest, temp, done)
+}
+
+/// The same, whatever stands there.
+///
+/// # Errors
+/// The data did not reach the disk when the file was closed.
+pub fn give_name(dest: Dest<'_>, temp: Temp<'_>, done: Finished<'_>) -> Result<bool> {
     dest.setter().set(Target::Open(temp.file()), &temp.shown(), done.wanted, temp.stat(), how(done.times_ok));
     move_to(dest, temp, &Spot::of(dest, done.path), done)
 }
@@ -89,8 +98,9 @@ pub fn no_partial_dir(dest: Dest<'_>, done: Finished<'_>) {
 ///
 /// # Errors
 /// As for [`put_in_place`].
-pub fn bring_in(dest: Dest<'_>, open: File, aside: &PartialSpot<'_>, done: Finished<'_>) -> Result<bool> {
-    keep_old(dest, done)?;
+pub fn bring_in(remover: &mut Remover<'_>, open: File, aside: &PartialSpot<'_>, done: Finished<'_>) -> Result<bool> {
+    let dest = remover.dest;
+    keep_old(remover, done)?;
     give_attributes(dest, open, aside.file.shown(), done)?;
     tell_renaming(dest, aside.file.shown(), done.path);
     match aside.file.root.rename(&aside.file.path, dest.root, done.path) {
@@ -122,9 +132,10 @@ pub fn leave_aside(dest: Dest<'_>, open: File, aside: &PartialSpot<'_>, done: Fi
 
 /// Moves an update that was put aside to its place; whether that went well (a failure is said).
 /// C: in receiver.c handle_delayed_updates
-pub fn release(dest: Dest<'_>, path: &[u8]) -> bool {
+pub fn release(remover: &mut Remover<'_>, path: &[u8]) -> bool {
+    let dest = remover.dest;
     let Some(aside) = partial::spot(dest, path) else { return false };
-    if dest.places.backups.is_some() && backup::keep(dest, path, Prefer::Link).is_none() {
+    if dest.places.backups.is_some() && backup::keep(remover, path, Prefer::Link).is_none() {
         return false;
     }
     tell_renaming(dest, aside.file.shown(), path);
@@ -150,11 +161,12 @@ pub fn finish_in_place(dest: Dest<'_>, file: File, done: Finished<'_>) -> Result
 
 /// Keeps what an interrupted transfer brought (`--partial`): in the partial directory, or under the final name and with
 /// a modification time so old that nobody takes it for finished. C: in cleanup.c _exit_cleanup
-pub fn keep_partial(dest: Dest<'_>, temp: Temp<'_>, path: &[u8], wanted: &Wanted<'_>) {
+pub fn keep_partial(remover: &mut Remover<'_>, temp: Temp<'_>, path: &[u8], wanted: &Wanted<'_>) {
+    let dest = remover.dest;
     if dest.options.partial_dir.is_none() {
         let wanted = Wanted { mtime: (0, wanted.mtime.1), ..*wanted };
         let done = Finished { path, wanted: &wanted, times_ok: true, keeps_old: true };
-        let _ = put_in_place(dest, temp, done); // said; the run is ending anyway
+        let _ = put_in_place(remover, temp, done); // said; the run is ending anyway
     } else if let Some(aside) = partial::spot(dest, path)
         && aside.make_dir(dest).is_ok()
     {
@@ -163,8 +175,9 @@ pub fn keep_partial(dest: Dest<'_>, temp: Temp<'_>, path: &[u8], wanted: &Wanted
 }
 
 /// What stands in the new file's place goes to the backups.
-fn keep_old(dest: Dest<'_>, done: Finished<'_>) -> Result<()> {
-    if !done.keeps_old || dest.places.backups.is_none() || backup::keep(dest, done.path, Prefer::Link).is_some() {
+fn keep_old(remover: &mut Remover<'_>, done: Finished<'_>) -> Result<()> {
+    let keeps = done.keeps_old && remover.dest.places.backups.is_some();
+    if !keeps || backup::keep(remover, done.path, Prefer::Link).is_some() {
         return Ok(());
     }
     Err(Error::silent(if signal::received().is_some() { ExitCode::SIGNAL } else { ExitCode::FILE_IO }))
@@ -278,7 +291,7 @@ mod tests {
         writer.write(content).unwrap();
         assert_eq!(finish_data(dest, path.as_bytes(), writer).unwrap(), content.len() as u64);
         let done = Finished { path: path.as_bytes(), wanted, times_ok, keeps_old: true };
-        put_in_place(dest, temp, done).unwrap()
+        fixture.removing(|remover| put_in_place(remover, temp, done)).unwrap()
     }
 
     #[test]
@@ -315,7 +328,7 @@ mod tests {
         let wanted = fixture.wanted(0o100640);
         let temp = Temps::default().create(fixture.dest(), b"f", &wanted).unwrap();
         file::write_all_at(temp.file(), b"half", 0).unwrap();
-        keep_partial(fixture.dest(), temp, b"f", &wanted);
+        fixture.removing(|remover| keep_partial(remover, temp, b"f", &wanted));
         let stat = fixture.dest().root.stat(b"f").unwrap();
         assert_eq!((stat.mtime, stat.mode, stat.size), ((0, wanted.mtime.1), 0o100640, 4));
         assert_eq!(fixture.names(), ["f"]);

@@ -6,11 +6,13 @@ use super::{
     Dest,
     backup::{self, Kept, Prefer},
     children::{Child, Judged, Lister, inside},
+    places::Spot,
 };
 use crate::{
     bytes,
     error::Error,
     filter::{Filters, Name, Place},
+    fs::Root,
     log::LogCode,
     meta::Kind,
     options::{Debug, Delete, Options},
@@ -100,13 +102,11 @@ pub struct Removals {
     pub skipped: u32,
     /// Rules of a directory that do not parse: the end of the run.
     pub failed: Option<Error>,
-    /// What goes makes room for a backup, and is not kept in turn. C: DEL_FOR_BACKUP
-    pub for_backup: bool,
 }
 
 impl Removals {
     pub fn new(lister: Lister) -> Self {
-        Self { lister, counts: DeleteStats::default(), skipped: 0, failed: None, for_backup: false }
+        Self { lister, counts: DeleteStats::default(), skipped: 0, failed: None }
     }
 }
 
@@ -124,6 +124,15 @@ pub struct Remover<'a> {
     /// Told (path, mode) of everything that is deleted; false: no more. What only makes room for its successor is
     /// replaced, not deleted; what is inside it is deleted.
     pub on_delete: &'a mut dyn FnMut(&[u8], u32) -> bool,
+    /// Set where what goes makes room for a backup: it is not kept in turn. C: DEL_FOR_BACKUP
+    pub backups: Option<Among<'a>>,
+}
+
+/// The tree of backups, and how much of a path in it is the way there.
+#[derive(Clone, Copy)]
+pub struct Among<'a> {
+    pub root: &'a Root,
+    pub above: usize,
 }
 
 /// A directory being emptied.
@@ -136,12 +145,37 @@ struct Level {
     ended: Ended,
 }
 
-impl Remover<'_> {
+impl<'a> Remover<'a> {
+    /// The same among the backups, where `spot` is.
+    pub(super) fn for_backup<'b>(&'b mut self, spot: &Spot<'b>) -> Remover<'b> {
+        let above = spot.shown().len().saturating_sub(spot.path.len());
+        Remover {
+            dest: self.dest,
+            removals: self.removals,
+            filters: self.filters,
+            on_delete: self.on_delete,
+            backups: Some(Among { root: spot.root, above }),
+        }
+    }
+
+    /// Where a path leads that messages and rules call `path`.
+    fn at<'p>(&self, path: &'p [u8]) -> Spot<'p>
+    where
+        'a: 'p,
+    {
+        match self.backups {
+            None => Spot::of(self.dest, path),
+            Some(Among { root, above }) => {
+                Spot { root, path: path.get(above..).unwrap_or_default().into(), shown: path.into() }
+            }
+        }
+    }
+
     /// Removes what stands at `path` because something of another type shall stand there. A directory must be empty,
     /// or deletions must be allowed (`--force`, `--delete`). With `unlock`, what is ours is made writable first.
     /// A failure is said. C: delete.c delete_item with DEL_MAKE_ROOM
     pub fn make_room(&mut self, path: &[u8], stat: &Stat, room: Room, unlock: bool) -> bool {
-        let for_backup = self.removals.for_backup;
+        let for_backup = self.backups.is_some();
         let unlock = unlock && self.removals.lister.is_locked(self.dest, stat);
         let recurse = for_backup || recurses(self.dest.options);
         let ended = self.item(path, stat.mode, How { room: Some(room), recurse, unlock, emptied: false });
@@ -166,7 +200,7 @@ impl Remover<'_> {
     /// C: delete.c delete_item
     fn item(&mut self, path: &[u8], mode: u32, how: How) -> Ended {
         if self.dest.log.debug(Debug::Del) >= 2 {
-            let line = format!("mode={mode:o} flags={}", how.flags());
+            let line = format!("mode={mode:o} flags={}", self.flags(how));
             self.dest.log.say(LogCode::Info, bytes!["delete_item(", path, ") ", line]);
         }
         if how.unlock {
@@ -186,10 +220,12 @@ impl Remover<'_> {
             return Ended::AtLimit;
         }
         let (what, done) = match (self.dest.rules.dry_run, is_dir) {
-            (_, false) if !self.removals.for_backup && backup::applies_to_deleted(self.dest, path) => self.keep(path),
+            (_, false) if self.backups.is_none() && backup::applies_to_deleted(self.dest, path) => self.keep(path),
             (true, _) => ("", Ok(())),
-            (_, true) => ("rmdir", self.dest.root.rmdir(path)),
-            (_, false) => ("unlink", self.dest.root.unlink(path)),
+            (_, is_dir) => {
+                let Spot { root, path, .. } = self.at(path);
+                if is_dir { ("rmdir", root.rmdir(&path)) } else { ("unlink", root.unlink(&path)) }
+            }
         };
         match done {
             Err(error) => self.not_removed(what, path, &error),
@@ -201,14 +237,19 @@ impl Remover<'_> {
         }
     }
 
+    /// As `--debug=del2` shows them.
+    fn flags(&self, how: How) -> u32 {
+        how.flags() | u32::from(self.backups.is_some()) << 8
+    }
+
     fn is_at_limit(&self) -> bool {
         let limit = self.dest.options.max_delete.and_then(|limit| u32::try_from(limit).ok());
         limit.is_some_and(|limit| self.removals.counts.total() >= limit)
     }
 
     /// What is deleted goes to the backups.
-    fn keep(&self, path: &[u8]) -> (&'static str, io::Result<()>) {
-        match backup::keep(self.dest, path, Prefer::Rename) {
+    fn keep(&mut self, path: &[u8]) -> (&'static str, io::Result<()>) {
+        match backup::keep(self, path, Prefer::Rename) {
             Some(Kept::Copied) if !self.dest.rules.dry_run => ("unlink", self.dest.root.unlink(path)),
             Some(_) => ("make_backup", Ok(())),
             None => ("make_backup", Err(io::Error::from_raw_os_error(libc::EIO))), // why was said
@@ -236,7 +277,8 @@ impl Remover<'_> {
 
     fn unlock(&self, path: &[u8], mode: u32) {
         if !self.dest.rules.dry_run {
-            let _ = self.dest.root.chmod(path, mode & 0o7777 | libc::S_IWUSR); // the removal itself will tell
+            let Spot { root, path, .. } = self.at(path);
+            let _ = root.chmod(&path, mode & 0o7777 | libc::S_IWUSR); // the removal itself will tell
         }
     }
 
@@ -245,7 +287,7 @@ impl Remover<'_> {
     fn contents(&mut self, top: &[u8], how: How) -> Ended {
         let mut path = top.to_vec();
         let mut outer: Vec<Level> = Vec::new();
-        let mut level = self.enter(&path, how.flags(), 0);
+        let mut level = self.enter(&path, self.flags(how), 0);
         if !how.recurse && !level.children.is_empty() {
             level.ended = Ended::NotEmpty;
             level.children.clear();
@@ -275,7 +317,7 @@ impl Remover<'_> {
                 self.unlock(&path, child.mode);
             }
             if child.is_dir() {
-                let inner = self.enter(&path, How { recurse: true, ..EMPTIED }.flags(), child.mode);
+                let inner = self.enter(&path, self.flags(How { recurse: true, ..EMPTIED }), child.mode);
                 outer.push(std::mem::replace(&mut level, inner));
             } else {
                 level.note(self.item(&path, child.mode, EMPTIED));
@@ -289,14 +331,15 @@ impl Remover<'_> {
             let line = bytes!["delete_dir_contents(", path, ") flags=", flags];
             self.dest.log.say(LogCode::Info, line);
         }
+        let spot = self.at(path);
         let Self { dest, removals, filters, .. } = self;
         let mut ended = Ended::Gone;
-        if let Err(error) = filters.enter(path, Place { log: dest.log, tree: Some((dest.root, path)) }) {
+        if let Err(error) = filters.enter(path, Place { log: dest.log, tree: Some((spot.root, &spot.path)) }) {
             removals.failed = Some(error);
             ended = Ended::Stopped;
         }
         let dir = inside(path, b"");
-        let children = removals.lister.children(*dest, path, |leaf, is_dir| {
+        let children = removals.lister.children(*dest, &spot, |leaf, is_dir| {
             if filters.excludes(Name { dir: &dir, leaf, is_dir, xattr: false }, dest.log) {
                 ended = ended.or_not_empty();
                 return Judged::Protected;
@@ -354,7 +397,8 @@ mod tests {
         let mut removals = fixture.removals();
         let mut filters = fixture.filters();
         let dest = fixture.dest();
-        let mut remover = Remover { dest, removals: &mut removals, filters: &mut filters, on_delete: &mut note };
+        let mut remover =
+            Remover { dest, removals: &mut removals, filters: &mut filters, on_delete: &mut note, backups: None };
         let made = remover.make_room(path.as_bytes(), &stat, Room::File, true);
         (made, deleted, removals.counts.total(), removals.skipped)
     }

@@ -54,7 +54,7 @@ pub fn file(
     if !fill(dest, original, temp.file(), &temp.shown(), buffer)? {
         return Ok(false);
     }
-    commit::put_in_place(dest, temp, Finished { path, wanted, times_ok: true, keeps_old: false })
+    commit::give_name(dest, temp, Finished { path, wanted, times_ok: true, keeps_old: false })
 }
 
 /// `--inplace`: without a temporary name.

@@ -73,7 +73,7 @@ pub fn node(remover: &mut Remover<'_>, path: &[u8], node: Node<'_>, existing: Op
     let beside = existing_file.filter(|_| dest.options.temp_dir.is_none()).and_then(|_| temp::numbered(path));
     if existing_file.is_some() && dest.places.backups.is_some() {
         let prefer = if beside.is_some() { Prefer::Link } else { Prefer::Rename };
-        match backup::keep(dest, path, prefer) {
+        match backup::keep(remover, path, prefer) {
             None => return false,
             // On another file system it could not be moved.
             Some(Kept::Copied) if prefer == Prefer::Rename && !dest.rules.dry_run => {
@@ -147,12 +147,8 @@ mod tests {
     use crate::dest::fixture::Fixture;
 
     fn make(fixture: &Fixture, path: &str, new: Node<'_>, room: Room) -> bool {
-        let mut removals = fixture.removals();
         let existing = fixture.dest().root.stat(path.as_bytes()).ok();
-        let mut filters = fixture.filters();
-        let (dest, on_delete) = (fixture.dest(), &mut |_: &[u8], _| true);
-        let mut remover = Remover { dest, removals: &mut removals, filters: &mut filters, on_delete };
-        node(&mut remover, path.as_bytes(), new, existing.as_ref(), room)
+        fixture.removing(|remover| node(remover, path.as_bytes(), new, existing.as_ref(), room))
     }
 
     const LINK: Node<'static> = Node::Symlink { target: b"there" };

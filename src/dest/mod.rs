@@ -124,7 +124,11 @@ pub(crate) mod fixture {
         sync::{Arc, Mutex},
     };
 
-    use super::{children::Lister, delete::Removals, *};
+    use super::{
+        children::Lister,
+        delete::{Removals, Remover},
+        *,
+    };
     use crate::{
         filter::Filters,
         flist::order::Order,
@@ -202,6 +206,18 @@ pub(crate) mod fixture {
         pub(crate) fn removals(&self) -> Removals {
             let stat = self.root.stat(b".").unwrap();
             Removals::new(Lister::new(self.dest(), Order::Tree, stat.uid, stat.dev, false))
+        }
+
+        /// Lets something remove things that nobody is told of.
+        pub(crate) fn removing<T>(&self, act: impl FnOnce(&mut Remover<'_>) -> T) -> T {
+            let (mut removals, mut filters) = (self.removals(), self.filters());
+            act(&mut Remover {
+                dest: self.dest(),
+                removals: &mut removals,
+                filters: &mut filters,
+                on_delete: &mut |_, _| true,
+                backups: None,
+            })
         }
 
         pub(crate) fn wanted(&self, mode: u32) -> Wanted<'static> {

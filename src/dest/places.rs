@@ -139,7 +139,7 @@ pub struct Spot<'a> {
 
 impl<'a> Spot<'a> {
     /// A path in the destination itself.
-    pub(super) fn of(dest: Dest<'a>, path: &'a [u8]) -> Self {
+    pub fn of(dest: Dest<'a>, path: &'a [u8]) -> Self {
         Self { root: dest.root, path: path.into(), shown: path.into() }
     }
 

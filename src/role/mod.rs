@@ -9,8 +9,9 @@ pub mod tally;
 use std::sync::Arc;
 
 use crate::{
+    dest::{Dest, children::Lister, delete::Removals},
     error::{Error, ExitCode, Result},
-    flist::{Entry, Segment},
+    flist::{Entry, Segment, order::Order},
     hash::Algorithm,
     log::{Log, LogCode},
     meta::Rules,
@@ -20,7 +21,7 @@ use crate::{
         format::{Context, OutFormat, Subject, deletion_line},
         item::Run,
     },
-    sys::{clock, signal},
+    sys::{clock, signal, users},
 };
 
 /// What every role of one session knows: made after the handshake, never changed again.
@@ -62,6 +63,13 @@ impl Transfer {
 
     pub fn server(&self) -> bool {
         self.options.is_server()
+    }
+
+    /// Nothing removed yet; `filesystem`: the device that the destination stands on.
+    pub fn removals(&self, dest: Dest<'_>, filesystem: u64) -> Removals {
+        let tells_modes = !self.server() && self.format.is_some();
+        let order = Order::of(self.protocol.version);
+        Removals::new(Lister::new(dest, order, users::effective_uid(), filesystem, tells_modes))
     }
 
     /// Something is really changed. C: do_xfers
@@ -122,10 +130,12 @@ impl Transfer {
     }
 }
 
-/// How deletions are told to our user. C: log.c log_delete
+/// How deletions are told. C: log.c log_delete
 pub struct Deletions {
     log: Log,
     format: Option<OutFormat>,
+    /// A server tells its client, from protocol 29 on by a message of its own.
+    by_message: bool,
     times: bool,
     link_times: bool,
     /// We are the sender, and hear of them.
@@ -137,12 +147,24 @@ impl Deletions {
         Self {
             log: log.clone(),
             format: transfer.format.clone(),
+            by_message: transfer.server() && transfer.protocol.version >= 29,
             times: transfer.options.times,
             link_times: transfer.link_times,
             sender,
         }
     }
 
+    /// Tells of one that happened here; `message` takes it to the client.
+    pub fn happened(&self, path: &[u8], mode: u32, message: impl FnOnce(&[u8])) {
+        if !self.by_message {
+            return self.tell(path, mode);
+        }
+        let is_dir = mode & libc::S_IFMT == libc::S_IFDIR;
+        let end: &[u8] = if is_dir { b"\0" } else { b"" };
+        message(&[path, end].concat());
+    }
+
+    /// Tells our user.
     pub fn tell(&self, name: &[u8], mode: u32) {
         if self.log.info(Info::Del) == 0 && self.format.is_none() {
             return;

@@ -3,7 +3,7 @@
 use std::{env, os::unix::ffi::OsStringExt, sync::Arc, thread, time::Duration};
 
 use super::{
-    Link, Shelf,
+    Link, PeerSink, Shelf,
     listen::Listener,
     send::{ListProgress, exchange_filters},
 };
@@ -34,11 +34,12 @@ use crate::{
         Feedback,
         generator::{Generator, Given},
         news::News,
-        receiver::Receiver,
+        receiver::{self, Receiver},
         tally::count_list,
     },
     sys::poll::Wake,
     text::mode::Chmod,
+    wire::Tag,
 };
 
 /// How long a sender that heard our goodbye may take to close.
@@ -230,6 +231,7 @@ fn transfer(
     let Beginning { mut decoder, incoming, segments, complete, stats } = beginning;
     let (news, feedback) = News::new();
     let voice = link.voice.clone().map(|voice| voice.for_receiver(news.clone()));
+    let given = removals(link, target.device, voice.clone());
     let log = match voice {
         Some(voice) => link.log.into_sink(Arc::new(voice)).speaking_as(Speaker::Receiver),
         None => link.log.speaking_as(Speaker::Receiver),
@@ -265,6 +267,7 @@ fn transfer(
         names: target.names.clone(),
         alternatives: alternatives.try_clone().map_err(|error| super::ipc("dup", &error))?,
         single: target.single.clone(),
+        given,
         taker,
     };
     let given = Given { target, alternatives, filters: link.filters.clone(), io_error: link.heard.io_error() };
@@ -314,6 +317,16 @@ fn transfer(
             Err(settle(link, first))
         }
     }
+}
+
+/// What the receiver needs to make room for backups.
+fn removals(link: &Link<'_>, filesystem: u64, voice: Option<PeerSink>) -> receiver::Given {
+    let message = move |name: &[u8]| {
+        if let Some(voice) = &voice {
+            voice.message(Tag::Deleted, name);
+        }
+    };
+    receiver::Given { filters: link.filters.clone(), filesystem, message: Box::new(message) }
 }
 
 /// Tells the generator when the receiver is at its end.

@@ -39,6 +39,15 @@ impl PeerSink {
         Self { protocol: version, stderr, ..self }
     }
 
+    /// Sends a message, a line or another; false where there are none.
+    pub fn message(&self, tag: Tag, payload: &[u8]) -> bool {
+        let said = self.outbox.say(tag, payload);
+        if let (Said::First, Some(generator)) = (&said, &self.generator) {
+            let _ = generator.tell(Feedback::Line); // without a generator the session is ending and flushes itself
+        }
+        !matches!(said, Said::Not)
+    }
+
     /// The same way out, used from the receiver's thread.
     pub fn for_receiver(self, generator: News) -> Self {
         Self { generator: Some(generator), ..self }
@@ -48,15 +57,10 @@ impl PeerSink {
 impl Sink for PeerSink {
     fn line(&self, code: LogCode, line: &[u8]) {
         let Some(route) = server_route(code, self.stderr, self.quiet, self.protocol) else { return };
-        if let Route::Peer(code) = route {
-            match (self.outbox.say(tag(code), line), &self.generator) {
-                (Said::Not, _) => {}
-                (Said::First, Some(generator)) => {
-                    let _ = generator.tell(Feedback::Line); // without a generator the session is ending and flushes itself
-                    return;
-                }
-                _ => return,
-            }
+        if let Route::Peer(code) = route
+            && self.message(tag(code), line)
+        {
+            return;
         }
         let code = if matches!(code, LogCode::Info | LogCode::Client) { LogCode::Error } else { code };
         self.own.line(code, line);

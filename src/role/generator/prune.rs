@@ -11,21 +11,18 @@ use crate::{
     bytes,
     dest::{
         Dest,
-        children::{Child, Judged, Lister, inside},
+        children::{Child, Judged, inside},
         delete::{Removals, Remover},
+        places::Spot,
     },
     error::Result,
     filter::{Name, Place},
-    flist::{
-        Attributes, Entry, Flags, Segment, io_error,
-        order::{Finder, Order},
-    },
+    flist::{Attributes, Entry, Flags, Segment, io_error, order::Finder},
     log::{LogCode, Progress},
     options::{Debug, Delete, Info},
     proto::ndx::Index,
     role::{Deletions, Transfer, check_going_on},
-    sys::users,
-    wire::{Tag, Writer},
+    wire::Tag,
 };
 
 /// So many lines about deletions may wait.
@@ -77,12 +74,9 @@ impl Delayed {
 impl Prune {
     /// `filesystem`: the device that the destination stands on.
     pub fn new(transfer: &Transfer, dest: Dest<'_>, filesystem: u64) -> Self {
-        let order = Order::of(transfer.protocol.version);
-        let tells_modes = !transfer.server() && transfer.format.is_some();
-        let lister = Lister::new(dest, order, users::effective_uid(), filesystem, tells_modes);
         Self {
             when: transfer.protocol.delete(transfer.options.delete),
-            removals: Removals::new(lister),
+            removals: transfer.removals(dest, filesystem),
             deletions: Deletions::new(transfer, dest.log, false),
             warned: false,
             filesystems: HashSet::new(),
@@ -139,13 +133,15 @@ impl Generator<'_> {
         let Prune { removals, deletions, told, .. } = prune;
         let mut going = Ok(());
         let mut on_delete = |path: &[u8], mode: u32| {
-            tell(transfer, writer, deletions, path, mode);
+            deletions.happened(path, mode, |name| {
+                writer.message(Tag::Deleted, name);
+            });
             *told = told.wrapping_add(1);
             let sent = if told.is_multiple_of(STRIDE) { writer.flush() } else { Ok(()) };
             going = sent.and_then(|()| check_going_on(log));
             going.is_ok()
         };
-        let done = act(&mut Remover { dest, removals, filters, on_delete: &mut on_delete });
+        let done = act(&mut Remover { dest, removals, filters, on_delete: &mut on_delete, backups: None });
         match removals.failed.take() {
             Some(error) => Err(error),
             None => going.map(|()| done),
@@ -281,7 +277,7 @@ impl Generator<'_> {
         let dir = inside(path, b"");
         // What is said of a rule that decides is said of every name.
         let told = log.debug(Debug::Filter) >= 1;
-        removals.lister.children(dest, path, |leaf, is_dir| {
+        removals.lister.children(dest, &Spot::of(dest, path), |leaf, is_dir| {
             let wanted = finder.has(segment, &dir, leaf);
             let asked = told || !wanted;
             match () {
@@ -323,14 +319,4 @@ impl Generator<'_> {
             self.touch_up(entry, number, missing);
         }
     }
-}
-
-/// Tells one deletion: a server its client, from protocol 29 on by a message of its own. C: log.c log_delete
-fn tell(transfer: &Transfer, writer: &mut Writer, deletions: &Deletions, path: &[u8], mode: u32) {
-    if !transfer.server() || transfer.protocol.version < 29 {
-        return deletions.tell(path, mode);
-    }
-    let is_dir = mode & libc::S_IFMT == libc::S_IFDIR;
-    let end: &[u8] = if is_dir { b"\0" } else { b"" };
-    writer.message(Tag::Deleted, &[path, end].concat());
 }

@@ -81,7 +81,7 @@ impl<'p> Place<'p> {
                 Some(partial) => Self::spot(partial.file, basis),
                 None => Self { root: None, ..Self::own(dest, path) },
             }),
-            Basis::Backup => Ok(match backup::spot(dest, path) {
+            Basis::Backup => Ok(match backup::place(dest, path) {
                 Some(backup) => Self::spot(backup, basis),
                 None => Self::own(dest, path),
             }),

@@ -102,7 +102,7 @@ impl Work<'_> {
                 Some(entry) => self.single.clone().unwrap_or_else(|| entry.path()),
                 None => continue,
             };
-            if commit::release(self.dest, &path) {
+            if self.removing(|remover| commit::release(remover, &path))? {
                 self.finished.push(index);
             } else {
                 self.decline(index)?;
@@ -165,7 +165,7 @@ impl Work<'_> {
                 // What an interrupted transfer brought may be of use, if it brought anything.
                 if dest.options.partial && data.got_literal {
                     let _ = writer.flush(); // as much of it as there is room for
-                    commit::keep_partial(dest, temp, path, &incoming.wanted);
+                    self.removing(|remover| commit::keep_partial(remover, temp, path, &incoming.wanted))?;
                 }
                 return Err(error);
             }
@@ -173,7 +173,7 @@ impl Work<'_> {
         let got_literal = data.got_literal;
         if let Err(error) = commit::finish_data(dest, path, writer) {
             if dest.options.partial && got_literal {
-                commit::keep_partial(dest, temp, path, &incoming.wanted);
+                self.removing(|remover| commit::keep_partial(remover, temp, path, &incoming.wanted))?;
             }
             return Err(error);
         }
@@ -183,14 +183,14 @@ impl Work<'_> {
     }
 
     /// A file built under a temporary name goes where it belongs.
-    fn settle_beside(&self, incoming: &Incoming<'_>, temp: Temp<'_>, verified: bool) -> Result<Ended> {
+    fn settle_beside(&mut self, incoming: &Incoming<'_>, temp: Temp<'_>, verified: bool) -> Result<Ended> {
         let (dest, options) = (self.dest, &self.transfer.options);
         // What failed once and was kept under its name is no second backup.
         let keeps_old = !(incoming.again && options.partial && options.partial_dir.is_none());
         let done = incoming.finished(verified, keeps_old);
         const UNVERIFIED: Ended = Ended::Unverified("discarded"); // said of what is kept, too
         if verified && !options.delay_updates {
-            let placed = commit::put_in_place(dest, temp, done)?;
+            let placed = self.removing(|remover| commit::put_in_place(remover, temp, done))??;
             if let (true, Basis::Partial, Some(aside)) = (placed, incoming.opened.basis, &incoming.aside) {
                 aside.remove();
             }
@@ -201,7 +201,9 @@ impl Work<'_> {
         }
         let placed = match &incoming.aside {
             Some(aside) => commit::put_aside(dest, temp, aside, done)?,
-            None if options.partial_dir.is_none() => commit::put_in_place(dest, temp, done)?,
+            None if options.partial_dir.is_none() => {
+                self.removing(|remover| commit::put_in_place(remover, temp, done))??
+            }
             None => {
                 commit::no_partial_dir(dest, done);
                 false
@@ -244,7 +246,7 @@ impl Work<'_> {
         if !verified {
             return Ok(Ended::Unverified("put into partial-dir"));
         }
-        let placed = commit::bring_in(dest, file, aside, done)?;
+        let placed = self.removing(|remover| commit::bring_in(remover, file, aside, done))??;
         Ok(if placed { Ended::InPlace } else { Ended::Declined })
     }
 

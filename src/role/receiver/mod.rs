@@ -2,9 +2,12 @@
 //!
 //! It owns the read half and never writes to the peer; what it learns goes to the generator as `Feedback`.
 
+mod account;
 mod basis;
 mod data;
 mod file;
+
+pub use account::Given;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -12,6 +15,7 @@ use std::{
     sync::Arc,
 };
 
+use self::account::Account;
 use crate::{
     bytes,
     dest::{Dest, alternatives::Alternatives, places::Places, temp::Temps, write::WriteBuffer},
@@ -52,6 +56,7 @@ pub struct Receiver<'a> {
     pub alternatives: Alternatives,
     /// The only file's name at the destination.
     pub single: Option<Vec<u8>>,
+    pub given: Given,
     /// The other end of the sender's side channel, in a local copy.
     pub taker: Option<Taker>,
 }
@@ -66,6 +71,7 @@ const LONG: u64 = 1 << 20;
 struct Work<'a> {
     transfer: &'a Transfer,
     dest: Dest<'a>,
+    account: Account,
     alternatives: &'a Alternatives,
     log: &'a Log,
     reader: &'a mut Reader,
@@ -97,16 +103,18 @@ impl Receiver<'_> {
         let transfer = self.transfer;
         let mut tally = Tally::new(&transfer.options, &self.log);
         tally.stats = stats;
+        let dest = Dest {
+            root: &self.root,
+            names: &self.names,
+            rules: &transfer.rules,
+            options: &transfer.options,
+            places: &self.places,
+            log: &self.log,
+        };
         let mut work = Work {
             transfer,
-            dest: Dest {
-                root: &self.root,
-                names: &self.names,
-                rules: &transfer.rules,
-                options: &transfer.options,
-                places: &self.places,
-                log: &self.log,
-            },
+            dest,
+            account: Account::new(transfer, dest, &self.log, self.given),
             alternatives: &self.alternatives,
             log: &self.log,
             reader: self.reader,
@@ -129,6 +137,7 @@ impl Receiver<'_> {
         initial.into_iter().for_each(|segment| work.add_segment(segment));
         work.files()?;
         work.ending()?;
+        work.tally.stats.deleted = counts(&work.account.removals.counts);
         Ok(work.tally.stats)
     }
 }
@@ -232,7 +241,8 @@ impl Work<'_> {
                     }
                 }
                 Index::DeleteStats => {
-                    self.tally.stats.deleted = counts(&DeleteStats::read(self.reader)?);
+                    // Those here until now are forgotten, as in the reference.
+                    self.account.removals.counts = DeleteStats::read(self.reader)?;
                 }
                 Index::ListEnd if incremental => {
                     let known = mem::replace(&mut self.list_complete, true);
