@@ -435,6 +435,13 @@ fn older(dst: &Path, _: &Path) {
     zoo::settle_dirs(&other);
 }
 
+/// The same, with a link to a file where the source has a directory.
+fn older_and_a_link(dst: &Path, src: &Path) {
+    older(dst, src);
+    fs::rename(dst.join("sub"), dst.join("elsewhere")).unwrap();
+    symlink("notes.text", dst.join("sub")).unwrap();
+}
+
 fn similar(name: &'static str, args: &str) -> Case {
     Case::new(name, args).tree(versions).before(older).beside(&["other"])
 }
@@ -474,6 +481,7 @@ fn similar_names() {
         similar("similar, by checksum", "-aic --no-whole-file -y"),
         similar("similar, of the size only", "-ai --size-only --no-whole-file -y"),
         similar("switched off", "-ai --no-whole-file -y --no-fuzzy"),
+        similar("a link in a directory's place", "-ai -y --ignore-existing").before(older_and_a_link),
         similar("the whole list at once", "-ai --no-whole-file -y --no-inc-recursive"),
         similar("similar, of old", "-ai --no-whole-file -y --protocol=29"),
         similar("one file", "-ai --no-whole-file -yv --debug=fuzzy")

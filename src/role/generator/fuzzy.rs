@@ -161,7 +161,8 @@ impl Generator<'_> {
             };
             let list = root.map_or_else(|| Ok(Vec::new()), |root| candidates_in(root, dir, &mut scan, met));
             lists.push(list.unwrap_or_else(|error| {
-                if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) {
+                // A link in the directory's place is told of by the file that cannot be looked at through it.
+                if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) {
                     let shown = self.listed_name(number, dir);
                     let what = bytes!["opendir ", self.names.full(&shown), " failed"];
                     self.log.syserr(LogCode::ErrorXfer, what, &error);
