@@ -9,7 +9,7 @@ use crate::{
     log::{Log, Sink, Speaker},
     options::{Mode, Options},
     proto::{Side, args},
-    session::{self, Shelf, Start, finish},
+    session::{self, Ended, Shelf, Start, finish},
     sys::{poll::Wake, process, signal},
     text::path,
     transport::{
@@ -109,8 +109,8 @@ pub struct Local<'a> {
 }
 
 /// Serves the client in this process.
-pub fn local(at: Local<'_>) -> ExitCode {
-    let ended = session::run(Start {
+pub fn local(at: Local<'_>) -> Ended {
+    session::run(Start {
         options: at.options,
         side: Side { server: true, sends: false, local: true },
         read: Box::new(at.end.read),
@@ -124,6 +124,5 @@ pub fn local(at: Local<'_>) -> ExitCode {
         names: Names::Arguments,
         filters: at.filters,
         secluded: None,
-    });
-    ended.code
+    })
 }

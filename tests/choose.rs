@@ -194,6 +194,9 @@ fn lists_that_cannot_be_had() {
             listed("no such source", "-ai", SOME).from(&["none"]),
             listed("source is a file", "-ai", SOME).from(&["src/top"]),
             row("a path with a way up", "-aiR").from(&["src/a/../e"]),
+            listed("no such source, of old", "-ai --protocol=30", SOME).from(&["none"]),
+            row("a path with a way up, of old", "-aiR --protocol=30").from(&["src/a/../e"]),
+            row("a rule too new", "-ai --protocol=28").arg("--filter=-p top"),
         ],
         &[(LOCAL, &ALONE)],
     );

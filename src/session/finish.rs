@@ -10,7 +10,7 @@ use crate::{
     options::{Debug, help::VERSION},
     proto::Side,
     sys::signal,
-    wire::Tag,
+    wire::{Tag, read},
 };
 
 /// How long a peer may take to hear that we end. C: io.c noop_io_until_death
@@ -117,6 +117,9 @@ pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
             debug_exit(&link.log, 1, error, error.code, || exit_call(error.code, dry_run));
         }
         return Some(error.code);
+    }
+    if link.start.side.server && link.start.side.local && read::is_close(error) {
+        return Some(error.code); // the client is in this process, and says why it left
     }
     say(&link.log, error, link.start.side.server);
     // In a local copy the user interrupted both sides and is told once.

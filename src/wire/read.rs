@@ -12,6 +12,8 @@ use crate::{
     error::{Error, ExitCode, Result, errno_text},
 };
 
+/// What is said of a peer that left before its time begins so.
+const CLOSED: &[u8] = b"rsync: connection unexpectedly closed ";
 const BUFFER: usize = 128 * 1024;
 /// From this size on a caller's buffer is filled by the half itself.
 const DIRECT: usize = 32 * 1024;
@@ -394,6 +396,11 @@ impl Reader {
     }
 }
 
+/// Whether the peer left before its time.
+pub fn is_close(error: &Error) -> bool {
+    error.code == ExitCode::STREAM_IO && error.message.starts_with(CLOSED)
+}
+
 fn deliver(message: Option<Message<'_>>, pulse: &Pulse, messages: &mut dyn Messages) -> Result<()> {
     match message {
         Some(Message::IoTimeout(seconds)) if !pulse.shorten(seconds) => Ok(()),
@@ -417,7 +424,7 @@ fn receive(
         match half.read(target) {
             Ok(0) => {
                 let count = format!("({total} bytes received so far)");
-                let message = bytes!["rsync: connection unexpectedly closed ", count, " [", role, "]"];
+                let message = bytes![CLOSED, count, " [", role, "]"];
                 return Err(Error::new(ExitCode::STREAM_IO, message));
             }
             Ok(len) => {
