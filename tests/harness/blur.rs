@@ -122,8 +122,15 @@ fn without_process(line: &str) -> String {
     found.map_or_else(|| line.to_string(), |at| format!("{}@\n", &line[..at]))
 }
 
-/// `renaming dir/.name.Ab12Cd to dir/name`, `copy_file "…" => dir/.name.Ab12Cd: …`
+/// `renaming dir/.name.Ab12Cd to dir/name`, `copy_file "…" => dir/.name.Ab12Cd: …`, `mkstemp "dir/.name.Ab12Cd" failed: …`;
+/// the reference does not name what it could not look for.
 fn without_temporary(line: &str) -> String {
+    if let Some((head, tail)) = line.split_once("] mkstemp \"")
+        && let Some((name, reason)) = tail.split_once("\" failed: ")
+        && let Some((stem, _)) = name.rsplit_once('.')
+    {
+        return format!("{head}] mkstemp \"{stem}.@\" failed: {reason}");
+    }
     if let Some((head, tail)) = line.split_once("] copy_file ")
         && let Some((from, to)) = tail.split_once(" => ")
         && let Some((name, reason)) = to.split_once(": ")

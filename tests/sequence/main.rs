@@ -55,6 +55,7 @@ fn random_sequences() {
     if let Some(seconds) = number("OC_RSYNC_SEQUENCE_SECONDS") {
         let end = Instant::now() + Duration::from_secs(seconds);
         let mut seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64 >> 10;
+        let first = seed;
         while Instant::now() < end {
             seed += 1;
             if let Some(text) = trial(seed, steps) {
@@ -62,6 +63,7 @@ fn random_sequences() {
                 told.push(text);
             }
         }
+        eprintln!("played {} seeds after {first}, {steps} steps each", seed - first);
     }
     assert!(told.is_empty(), "{} sequences differ:\n\n{}", told.len(), told.join("\n\n"));
 }

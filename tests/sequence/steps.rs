@@ -36,11 +36,31 @@ const NAMES: &[&str] = &["a", "b", "c", "f1", "f2", "x.o", "a.old", "é", "top",
 const TARGETS: &[&str] = &["a", "nowhere", "d0", "../top", "../../outside", "/etc/hostname", "d0/a"];
 const PATTERNS: &[&str] = &["a", "*.o", "d0/", "/d1", "f?", "d0/**", "*/d1", "[ab]", "/d0/a", "*", "é", "sp ace"];
 const PER_DIR: &str = ".rules";
+/// Takes what it has sent out of the source, which each program then has to itself.
+const TAKES: &str = "--remove-source-files";
 
 /// In a hundred runs so many have one of these options; `HERE` is the directory in which the destination stands.
 const GROUPS: &[(u64, &[&str])] = &[
-    (100, &["-a", "-a", "-a", "-a", "-a", "-rlt", "-rl", "-r", "-rlpt", "-rtgo", "-dlt", "-a --no-t", "-a --no-D"]),
-    (100, &["-i", "-i", "-i", "-ii", "-v", "-q"]),
+    (
+        100,
+        &[
+            "-a",
+            "-a",
+            "-a",
+            "-a",
+            "-a",
+            "-rlt",
+            "-rl",
+            "-r",
+            "-rlpt",
+            "-rtgo",
+            "-dlt",
+            "-a --no-t",
+            "-a --no-D",
+            "--old-dirs -lptgoD",
+        ],
+    ),
+    (100, &["-i", "-i", "-i", "-ii", "-v", "-q", "-vi --stats"]),
     (
         40,
         &[
@@ -54,10 +74,17 @@ const GROUPS: &[(u64, &[&str])] = &[
             "--delete --force",
             "--delete --max-delete=2",
             "--delete --max-delete=0",
+            "--delete-delay --max-delete=1",
+            "--delete-before --max-delete=3",
             "--delete --ignore-errors",
+            "--delete-after --delete-excluded",
+            "--delete-before --delete-excluded",
+            "--delete-delay --delete-excluded",
         ],
     ),
-    (5, &["--force", "--ignore-missing-args", "--delete-missing-args"]),
+    (6, &["--force"]),
+    (5, &["--ignore-missing-args", "--delete-missing-args"]),
+    (5, &[TAKES, TAKES, "--remove-sent-files"]),
     (
         20,
         &[
@@ -78,10 +105,13 @@ const GROUPS: &[(u64, &[&str])] = &[
             "--partial",
             "--partial-dir=.part",
             "--partial-dir=../part",
+            "--partial-dir=HERE/part",
             "--delay-updates",
-            "-T HERE/tmp",
+            "--delay-updates",
+            "--delay-updates --partial-dir=.part",
         ],
     ),
+    (6, &["-T HERE/tmp"]),
     (
         15,
         &[
@@ -90,24 +120,42 @@ const GROUPS: &[(u64, &[&str])] = &[
             "--link-dest=../alt",
             "--link-dest=../alt --link-dest=../alt2",
             "--copy-dest=../none --copy-dest=../alt",
+            "--copy-dest=../alt2 --copy-dest=../alt",
+            "--compare-dest=../alt --compare-dest=../alt2",
+            "--link-dest=HERE/alt2 --link-dest=../none --link-dest=../alt",
         ],
     ),
     (8, &["-y", "-yy"]),
     (25, &["-H"]),
-    (20, &["-c", "-I", "--size-only", "-u", "--modify-window=1"]),
-    (6, &["--existing"]),
+    (15, &["-c", "-I", "--size-only", "--modify-window=1", "--modify-window=-1"]),
+    (8, &["-u"]),
+    (6, &["--existing", "--ignore-non-existing"]),
     (6, &["--ignore-existing"]),
-    (8, &["--max-size=1k", "--max-size=100k", "--min-size=100"]),
+    (8, &["--max-size=1k", "--max-size=100k", "--min-size=100", "--min-size=10 --max-size=2k"]),
     (8, &["-R", "-R --no-implied-dirs"]),
     (8, &["-m"]),
     (4, &["-x", "-xx"]),
     (50, &["--no-whole-file", "--no-whole-file", "-W", "--no-whole-file -B 700"]),
     (10, &["-S"]),
     (8, &["-n"]),
-    (30, &["--protocol=29", "--protocol=30", "--protocol=31", "--protocol=32"]),
+    (30, &["--protocol=27", "--protocol=28", "--protocol=29", "--protocol=30", "--protocol=31", "--protocol=32"]),
     (6, &["--no-inc-recursive"]),
-    (10, &["-L", "-k", "-K", "--safe-links", "--copy-unsafe-links"]),
-    (8, &["-O", "-J", "-E", "--chmod=Fu+x", "--numeric-ids", "--no-super"]),
+    (
+        12,
+        &[
+            "-L",
+            "-k",
+            "-K",
+            "-kK",
+            "--safe-links",
+            "--copy-unsafe-links",
+            "--munge-links",
+            "-K --safe-links",
+            "-k --copy-unsafe-links",
+        ],
+    ),
+    (8, &["-O", "-J", "-E", "--chmod=Fu+x", "--numeric-ids", "--no-super", "--preallocate", "--fsync"]),
+    (3, &["--checksum-choice=md5", "--checksum-choice=xxh64,md4", "--checksum-seed=7", "--mkpath", "-s"]),
 ];
 
 impl Dice {
@@ -137,13 +185,18 @@ impl Dice {
         let changes = if number == 0 { 25 } else { 1 + self.below(5) };
         let source = (0..changes).map(|_| self.change("src", number == 0)).collect();
         let mut beside: Vec<String> = Vec::new();
-        for (percent, place) in [(30, "dst"), (10, "alt")] {
+        for (percent, place) in [(30, "dst"), (10, "alt"), (5, "alt2"), (5, "dst/.part"), (3, "part"), (5, "bak")] {
             if self.chance(percent) {
                 beside.push(self.change(place, false));
             }
         }
         if self.chance(10) {
-            beside.push("rm -rf alt; cp -a src/. alt".into());
+            let place = self.pick(&["alt", "alt", "alt2"]);
+            beside.push(format!("rm -rf {place}; cp -a ../src/. {place}"));
+        }
+        if self.chance(4) {
+            let (name, kept) = (self.below_top(), self.pick(&["dst/.part", "part"]));
+            beside.push(format!("mkdir -p {kept}; head -c 2000 ../src/'{name}' >{kept}/\"$(basename '{name}')\""));
         }
         let mut options: Vec<String> = Vec::new();
         for (percent, group) in GROUPS {
@@ -159,27 +212,57 @@ impl Dice {
             let names: Vec<String> = (0..1 + self.below(6)).map(|_| self.listed_name()).collect();
             beside.push(format!("printf '%s\\n' {} > list", names.join(" ")));
             options.push("--files-from=list".into());
+            if self.chance(20) {
+                beside.push("tr '\\n' '\\0' <list >list0; mv list0 list".into());
+                options.push("--from0".into());
+            }
         }
         // In place the reference loses mode and time of what it keeps there.
         if options.iter().any(|option| option.starts_with("--inplace") || option.starts_with("--append")) {
             options.retain(|option| !option.starts_with("--backup-dir=.."));
         }
-        // What is appended to another file than itself has holes in the reference's copy.
+        // What is appended to another file than itself has holes in the reference's copy; with -S it loses what was there.
         if options.iter().any(|option| option.starts_with("--append")) {
-            options.retain(|option| !(option.contains("-dest=") || option.starts_with("-y")));
+            options.retain(|option| !(option.contains("-dest=") || option.starts_with("-y") || option == "-S"));
+        }
+        // Before protocol 30 what the sender has without its directories ends the reference's generator, whose receiver may
+        // have put files in place by then; before 29 either end refuses some options first, and what is kept of a file that
+        // changes in place is what the reference takes for the file.
+        let old = |versions: &[u8]| versions.iter().any(|version| options.contains(&format!("--protocol={version}")));
+        let has = |start: &str| options.iter().any(|option| option.starts_with(start));
+        let several = options.iter().any(|option| option.contains("-dest=") && option.contains(' '));
+        let in_place = has("--inplace") || has("--append");
+        if old(&[27, 28, 29]) && options.iter().any(|option| option.contains("--no-implied-dirs"))
+            || old(&[27, 28])
+                && (has("-y") || has("-m") || has("-C") || several || in_place && (has("-b") || has("--backup")))
+        {
+            options.retain(|option| !option.starts_with("--protocol="));
         }
         let has = |start: &str| options.iter().any(|option| option.starts_with(start));
+        let own = has("--remove-s");
+        if own {
+            beside.push("rm -rf src; cp -a ../src src".into());
+        }
         let from: &[&str] = match self.below(10) {
+            _ if own && has("--files") => &["src/"],
+            0..=2 if own => &["src/./d0/", "src/d1", "src/a"],
+            _ if own => &["src/"],
             _ if has("--files") => &["../src/"],
             0..=4 if has("-R") => &["../src/./"],
             _ if has("-R") => &["../src/./d0/d1/", "../src/./a", "../src/d0/./d1"],
             0 => &["../src"],
             1 => &["../src/a", "../src/f1", "../src/d0"],
+            3 if self.chance(30) => &["../src/d0", "../src/nowhere", "../src/d1/a"],
             2 => &["../src/./d0/", "../src/d1"],
             _ => &["../src/"],
         };
         let route = self.route();
-        let to = if self.chance(8) { "dst/below/" } else { "dst/" };
+        let to = match self.below(40) {
+            0..3 => "dst/below/",
+            3 => "dst",
+            4 => "dst/d0",
+            _ => "dst/",
+        };
         Step { source, beside, options, from, to, route, clock: 1_400_000_000 + self.below(100_000_000) }
     }
 
@@ -198,15 +281,29 @@ impl Dice {
     }
 
     fn filters(&mut self) -> Vec<String> {
-        let how =
-            ["--exclude=", "--include=", "--filter=P_", "--filter=H_", "--filter=R_", "--filter=-s_", "--filter=-r_"];
+        let how = [
+            "--exclude=",
+            "--include=",
+            "--filter=P_",
+            "--filter=H_",
+            "--filter=R_",
+            "--filter=S_",
+            "--filter=-s_",
+            "--filter=-r_",
+            "--filter=-!_",
+            "--filter=-p_",
+            "--filter=+/_",
+        ];
         let mut filters: Vec<String> =
             (0..1 + self.below(3)).map(|_| format!("{}{}", self.pick(&how), self.pick(PATTERNS))).collect();
-        match self.below(6) {
+        match self.below(9) {
             0 => filters.push("-F".into()),
             1 => filters.push(format!("--filter=:_{PER_DIR}")),
             2 => filters.insert(0, format!("--filter=dir-merge,e_{PER_DIR}")),
             3 => filters.push("-C".into()),
+            4 => filters
+                .insert(0, self.pick(&["-FF", "--filter=:-_a", "--filter=:n_.rules", "--filter=.s_rules"]).into()),
+            5 => filters.push(self.pick(&["--exclude-from=rules", "--include-from=rules", "--filter=._rules"]).into()),
             _ => {}
         }
         filters.retain(|filter| !filter.contains(' '));
