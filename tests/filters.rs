@@ -320,9 +320,12 @@ fn a_broken_rule_in_a_directory() {
     fn broken(top: &Path) {
         fs::write(top.join(".rules"), "- ok\nsecret\n").expect("file");
     }
-    for way in ["--no-inc-recursive", "--inc-recursive"] {
-        let (status, said) = alone(broken, &["-a", way, "-f: .rules"]);
+    for (way, protocol) in ["--no-inc-recursive", "--inc-recursive"].into_iter().flat_map(|way| {
+        ["--protocol=32", "--protocol=31", "--protocol=30", "--protocol=29"].map(|protocol| (way, protocol))
+    }) {
+        let (status, said) = alone(broken, &["-a", way, protocol, "-f: .rules"]);
         assert_eq!(status, Status::Exit(1), "{said}");
+        assert_eq!(said.lines().count(), 2, "the fault and the end are told once: {said}");
         assert!(said.contains("Unknown filter rule: <rule from ") && said.contains("/src/.rules line 2>\n"), "{said}");
         assert!(!said.contains("secret"), "{said}");
     }
