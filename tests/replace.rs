@@ -136,6 +136,9 @@ fn backups_elsewhere() {
                 zoo::settle_dirs(top);
             },
         ),
+        row("backup directory below a file", "-ai --backup-dir=big/bak"),
+        row("backup directory below a device, far", "-ai --backup-dir=/dev/null/bak"),
+        row("backup directory is a file, seen as none", "-ai --backup-dir=big/"),
         row("backup directory is a file", "-ai --backup-dir=bak").before(|top, source| {
             old(top, source);
             zoo::file(&top.join("bak"), b"in the way");
@@ -218,6 +221,8 @@ fn temporary_directories() {
     ]);
     everywhere(&[
         row("temporary directory that is a file", "-ai --temp-dir=big"),
+        row("temporary directory below a file", "-ai --temp-dir=big/tmp"),
+        row("temporary directory that is a file, with a slash", "-ai --temp-dir=big/"),
         row("temporary directory with a backup", "-aib --temp-dir={far}"),
         row("temporary directory and backup directory", "-ai --temp-dir={far} --backup-dir=bak"),
         row("temporary directory, synced", "-ai --temp-dir={far} --fsync"),

@@ -79,7 +79,7 @@ impl Places {
             Err(error) if is_missing(error) => "(new) backup_dir is ",
             // Refused for each file.
             Err(error) if is_untrusted_link(error) => "backup_dir is ",
-            Err(error) => return Err(unusable("backup-dir", shown, error, log)),
+            Err(error) => return Err(unusable("backup-dir", shown, is_there(root, shown, options), error, log)),
         };
         if log.info(Info::Backup) >= 1 {
             log.say(LogCode::Info, bytes![note, shown]);
@@ -94,7 +94,9 @@ impl Places {
                 log.say(LogCode::Error, bytes!["The temp-dir does not exist: ", typed]);
                 Err(Error::silent(ExitCode::SYNTAX))
             }
-            Err(error) if !is_untrusted_link(error) => Err(unusable("temp-dir", typed, error, log)),
+            Err(error) if !is_untrusted_link(error) => {
+                Err(unusable("temp-dir", typed, is_there(root, typed, options), error, log))
+            }
             _ => Ok(TempDir { text: bytes![typed, "/"], root: opened }),
         }
     }
@@ -104,9 +106,15 @@ fn is_missing(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENOENT)
 }
 
+/// Whether what is no directory is something else, rather than below something else.
+fn is_there(root: &Root, dir: &[u8], options: &Options) -> bool {
+    let parent = dir.iter().rposition(|&byte| byte == b'/').and_then(|end| dir.get(..end.max(1)));
+    parent.is_none_or(|parent| root.open_beside(parent, named(options), Follow::Never).is_ok())
+}
+
 #[track_caller]
-fn unusable(what: &str, dir: &[u8], error: &io::Error, log: &Log) -> Error {
-    if error.raw_os_error() == Some(libc::ENOTDIR) {
+fn unusable(what: &str, dir: &[u8], there: bool, error: &io::Error, log: &Log) -> Error {
+    if there && error.raw_os_error() == Some(libc::ENOTDIR) {
         log.say(LogCode::Error, bytes!["The ", what, " is not a directory: ", dir]);
         return Error::silent(ExitCode::SYNTAX);
     }
