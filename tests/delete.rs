@@ -236,6 +236,27 @@ fn without_privilege() {
     ]);
 }
 
+/// Without privilege: a directory in the midst of the source that cannot be read, and one that cannot be entered.
+fn closed(top: &Path) {
+    some(top);
+    zoo::set_mode(&top.join("b/d"), 0);
+    zoo::set_mode(&top.join("kind"), 0o444);
+}
+
+#[test]
+fn directories_of_the_source_that_cannot_be_read() {
+    let each_time = |args: &'static str| {
+        WHEN.map(|when| {
+            let name = named(format!("closed directories, {args} {when}"));
+            row(name, &format!("{args} {when}")).tree(closed).by_nobody().unordered()
+        })
+    };
+    in_each_place(&each_time("-rlti"));
+    for args in ["-rlti --no-i-r", "-rlti --ignore-errors", "-rlti --max-delete=3", "-rlti --protocol=29"] {
+        harness::locally(&each_time(args));
+    }
+}
+
 #[test]
 fn what_stands_in_the_way() {
     in_each_place(&[
