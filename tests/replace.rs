@@ -7,7 +7,7 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, symlink},
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -434,6 +434,37 @@ fn directories_in_the_way_of_backups() {
         link("beside", "-aib").before(|top, source| {
             cluttered(top, source);
             fs::create_dir_all(top.join("link~/full")).unwrap();
+            zoo::settle_dirs(top);
+        }),
+    ]);
+}
+
+// Permissions of what is new
+
+/// Directories whose default ACLs say what new things in them may be.
+fn default_acls(top: &Path, _: &Path) {
+    fs::create_dir_all(top.join("sub/deep")).unwrap();
+    for (dir, acl) in [(".", "d:u::rwx,d:g::rwx,d:o::-"), ("sub", "d:u::rw,d:g::rwx,d:m::r,d:u:1234:rwx,d:o::rwx")] {
+        let done = Command::new("setfacl").args(["-m", acl]).arg(top.join(dir)).status();
+        assert!(done.unwrap().success());
+    }
+    zoo::settle_dirs(top);
+}
+
+#[test]
+fn new_things_obey_default_acls() {
+    if Command::new("setfacl").arg("--version").output().is_err() {
+        return harness::skip("default ACLs", "there is no setfacl");
+    }
+    let row = |name, args| Case::new(name, args).tree(few).before(default_acls).unordered();
+    everywhere(&[
+        row("default ACLs", "-rlti"),
+        row("default ACLs, permissions not kept", "-ai --no-p"),
+        row("default ACLs, traced", "-rlt --debug=acl"),
+        row("default ACLs, permissions kept", "-ai"),
+        row("default ACLs in a dry run", "-rltn --debug=acl"),
+        row("a file stands in a directory's place", "-rlt --ignore-existing").before(|top, _| {
+            zoo::file(&top.join("sub"), b"in the way");
             zoo::settle_dirs(top);
         }),
     ]);

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod children;
 pub mod commit;
 pub mod copy;
+pub mod defaults;
 pub mod delete;
 pub mod duplicate;
 pub mod inplace;

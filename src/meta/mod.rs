@@ -1,5 +1,6 @@
 //! Attributes of files: what is wanted, which of it this transfer keeps, and how the two are compared and applied.
 
+pub mod acl;
 pub mod apply;
 pub mod ids;
 pub mod read;

@@ -19,3 +19,4 @@ pub mod simd;
 pub mod stat;
 pub mod term;
 pub mod users;
+pub mod xattr;

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     bytes,
     dest::{
-        self,
+        self, Dest,
         delete::Room,
         make::{self, Node},
         partial,
@@ -107,7 +107,7 @@ impl Generator<'_> {
     /// The attributes an entry shall have here, given the mode of what it replaces.
     pub(super) fn wanted<'e>(&self, entry: Entry<'e>, existing: Option<u32>) -> Wanted<'e> {
         let rules = &self.transfer.rules;
-        let mode = rules.dest_mode(entry.mode(), existing, rules.default_perms());
+        let mode = rules.dest_mode(entry.mode(), existing, self.default_perms.get(self.dest()));
         Wanted { mode, ..dest::wanted(entry) }
     }
 
@@ -130,6 +130,7 @@ impl Generator<'_> {
         if self.dirs.is_dry_missing(path) {
             return Ok(self.nothing_there());
         }
+        self.enter_default_perms(entry.dir());
         if self.transfer.options.fuzzy > 0 {
             self.fuzzy.enter(entry.dir());
         }
@@ -143,6 +144,12 @@ impl Generator<'_> {
             return Ok(Ok(stat));
         }
         Ok(old)
+    }
+
+    fn enter_default_perms(&mut self, dir: &[u8]) {
+        let Self { transfer, log, root, names, places, default_perms, .. } = self;
+        let dest = Dest { root, names, rules: &transfer.rules, options: &transfer.options, places, log };
+        default_perms.enter(dest, dir);
     }
 
     fn nothing_there(&mut self) -> io::Result<Stat> {

@@ -24,7 +24,10 @@ use std::{
 
 use crate::{
     bytes,
-    dest::{Dest, alternatives::Alternatives, delete::Room, duplicate, places::Places, target::Target},
+    dest::{
+        Dest, alternatives::Alternatives, defaults::DefaultPerms, delete::Room, duplicate, places::Places,
+        target::Target,
+    },
     error::{Error, ExitCode, Result},
     filter::Filters,
     flist::{Entry, FileList, Segment},
@@ -98,6 +101,7 @@ pub struct Generator<'a> {
     alternatives: Alternatives,
     fuzzy: fuzzy::Lists,
     copying: duplicate::Tools,
+    default_perms: DefaultPerms,
     /// What a deletion spares; at work in the destination.
     pub filters: Filters,
     /// The only file's name at the destination.
@@ -149,6 +153,7 @@ impl<'a> Generator<'a> {
         Ok(Self {
             transfer,
             filters,
+            default_perms: DefaultPerms::default(),
             outgoing: Indexes::new(transfer.protocol.version),
             feedback,
             list: FileList::new(),

@@ -74,8 +74,8 @@ impl Work<'_> {
             self.discard()?;
             return self.decline(index);
         };
-        let rules = &self.transfer.rules;
-        let mode = rules.dest_mode(entry.mode(), opened.mode, rules.default_perms());
+        self.default_perms.enter(self.dest, entry.dir());
+        let mode = self.transfer.rules.dest_mode(entry.mode(), opened.mode, self.default_perms.get(self.dest));
         let wanted = Wanted { mode, ..dest::wanted(entry) };
         let incoming = Incoming { entry, path, wanted, opened, aside: partial::spot(self.dest, path), about, again };
         match self.build(incoming)? {

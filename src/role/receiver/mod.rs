@@ -18,7 +18,7 @@ use std::{
 use self::account::Account;
 use crate::{
     bytes,
-    dest::{Dest, alternatives::Alternatives, places::Places, temp::Temps, write::WriteBuffer},
+    dest::{Dest, alternatives::Alternatives, defaults::DefaultPerms, places::Places, temp::Temps, write::WriteBuffer},
     error::{Error, ExitCode, Result},
     flist::{FileList, Segment, receive::Decoder},
     fs::Root,
@@ -72,6 +72,7 @@ struct Work<'a> {
     transfer: &'a Transfer,
     dest: Dest<'a>,
     account: Account,
+    default_perms: DefaultPerms,
     alternatives: &'a Alternatives,
     log: &'a Log,
     reader: &'a mut Reader,
@@ -114,6 +115,7 @@ impl Receiver<'_> {
         let mut work = Work {
             transfer,
             dest,
+            default_perms: DefaultPerms::default(),
             account: Account::new(transfer, dest, &self.log, self.given),
             alternatives: &self.alternatives,
             log: &self.log,
