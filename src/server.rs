@@ -87,8 +87,8 @@ fn paths(options: &Options, sends: bool) -> Result<Vec<Vec<u8>>> {
         _ => arg.to_vec(),
     };
     let mut paths: Vec<_> = options.args.iter().map(|arg| place(arg.as_bytes())).collect();
-    if sends && paths.is_empty() {
-        if options.dirs == crate::options::Dirs::Skip && !options.list_only {
+    if paths.is_empty() {
+        if sends && options.dirs == crate::options::Dirs::Skip && !options.list_only {
             return Err(Error::new(ExitCode::SYNTAX, "ERROR: do_server_sender called without args").by("sender"));
         }
         paths.push(base.unwrap_or(b".").to_vec());
