@@ -246,7 +246,9 @@ impl Client<'_> {
     fn conclude(&self, ended: Ended, far: ExitCode) -> ExitCode {
         let log = Log::new(self.options.levels.clone(), Arc::clone(&self.terminal), ended.speaker);
         let Some(stats) = &ended.stats else {
-            let code = ended.code.max(far);
+            // A far side that only lost us adds nothing to what we know.
+            let code =
+                if ended.unclosed.is_some() && far == ExitCode::STREAM_IO { ended.code } else { ended.code.max(far) };
             if let Some(error) = ended.unclosed {
                 log.say_lines(LogCode::Error, &error.message);
                 finish::close(&log, &Error { code, ..error }, code, self.options.dry_run);

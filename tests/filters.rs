@@ -402,6 +402,8 @@ fn what_older_protocols_cannot_say() {
             said.contains("filter rules are too modern for remote rsync.\n") || said.contains("requires"),
             "{said}"
         );
+        let (status, said) = alone(garden, &["-a", "--protocol=28", &rule]);
+        assert_eq!(status, Status::Exit(2), "within one process: {said}");
     }
 }
 
