@@ -18,7 +18,7 @@ use nix::{
 };
 
 use harness::{
-    Case, PIPES, Way, check_all, everywhere, in_each_place,
+    Case, PIPES, Way, check_all, everywhere, in_each_place, process,
     programs::{AGAINST_OLD, Program},
     zoo,
 };
@@ -499,6 +499,86 @@ fn devices() {
             })
             .unordered(),
     ]);
+}
+
+/// A file as a block device, until dropped.
+struct Loop(String);
+
+impl Loop {
+    /// The reason, where there are none.
+    fn over(file: &Path) -> Result<Self, String> {
+        let made = Command::new("losetup").args(["-f", "--show"]).arg(file).output();
+        let made = made.map_err(|error| format!("losetup: {error}"))?;
+        let said = if made.status.success() { made.stdout } else { made.stderr };
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        if made.status.success() { Ok(Self(said)) } else { Err(said) }
+    }
+
+    /// The same device under another name.
+    fn node(&self, path: &Path) {
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o660);
+        let device = fs::metadata(&self.0).expect("device").rdev();
+        nix::sys::stat::mknod(path, nix::sys::stat::SFlag::S_IFBLK, mode, device).expect("device");
+        zoo::set_time(path, 1_200_000_000, 0);
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["-d", &self.0]).status();
+    }
+}
+
+/// What a run said, and what is on the device and in its copy then.
+type Left = (process::Outcome, Vec<u8>, Option<Vec<u8>>);
+
+/// Runs with a device that has a size among the sources and at the destination.
+fn on_a_device(program: Program, args: &[&str]) -> Result<Left, String> {
+    let site = tempfile::tempdir().expect("temporary directory");
+    let path = |name: &str| site.path().join(name);
+    let old = zoo::noise(102_400, 3);
+    zoo::file(&path("image"), &old);
+    let device = Loop::over(&path("image"))?;
+    for dir in ["src", "dst"] {
+        fs::create_dir(path(dir)).expect("directory");
+    }
+    zoo::file(&path("src/written"), &[&old[..40_000], b"something else", &old[40_014..]].concat());
+    device.node(&path("src/copied"));
+    device.node(&path("dst/written"));
+    zoo::settle_dirs(&path("dst"));
+    let outcome = process::run(site.path(), &program.path(), &[args, &["src/", "dst/"]].concat(), b"");
+    Ok((outcome, fs::read(&device.0).expect("device"), fs::read(path("dst/copied")).ok()))
+}
+
+#[test]
+fn devices_with_a_size() {
+    if !harness::programs::reference_is_there("devices with a size") {
+        return;
+    }
+    for args in [
+        "-rti --write-devices --exclude=copied --stats",
+        "-rti --write-devices --exclude=copied --no-whole-file",
+        "-rti --copy-devices --exclude=written",
+        "-rti --copy-devices --exclude=written --no-whole-file -c",
+    ] {
+        let args: Vec<_> = args.split(' ').collect();
+        let reference = on_a_device(Program::Reference, &args);
+        let (reference, ours) = match (reference, on_a_device(Program::Ours, &args)) {
+            (Ok(reference), Ok(ours)) => (reference, ours),
+            (Err(reason), _) | (_, Err(reason)) => return harness::skip("devices with a size", &reason),
+        };
+        let said = |outcome: &process::Outcome| {
+            let text = String::from_utf8_lossy(&[&outcome.stdout[..], &outcome.stderr[..]].concat()).into_owned();
+            // what is measured in time or in bytes of protocol
+            text.lines()
+                .filter(|line| !["sec", "peedup", "Total bytes"].iter().any(|word| line.contains(word)))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(reference.0.status, ours.0.status, "{args:?}");
+        assert_eq!(said(&reference.0), said(&ours.0), "{args:?}");
+        assert!(reference.1 == ours.1 && reference.2 == ours.2, "{args:?}: other contents");
+    }
 }
 
 // What does not go together
