@@ -25,6 +25,7 @@ use super::{
 use crate::sys::{
     at::{self, Time},
     stat::{self, Stat},
+    xattr,
 };
 
 /// Which symbolic links may be followed on the way to a file.
@@ -293,6 +294,15 @@ impl Root {
     pub fn set_times(&self, rel: &[u8], atime: Option<Time>, mtime: Option<Time>) -> io::Result<()> {
         let done = self.with(rel, |dir, leaf| at::set_times(dir, leaf, atime, mtime));
         self.or_by_handle(done, rel, |fd| at::set_times_handle(fd, atime, mtime))
+    }
+
+    /// Works on the extended attributes of `rel`, of a link itself.
+    pub fn xattrs<T>(&self, rel: &[u8], act: impl FnOnce(xattr::On<'_>) -> io::Result<T>) -> io::Result<T> {
+        let (dir, leaf) = self.parent(rel)?;
+        if leaf == b"." {
+            return act(xattr::On::Handle(dir.as_fd()));
+        }
+        at::with_name(leaf, |leaf| act(xattr::On::Named(dir.as_fd(), leaf)))
     }
 
     /// The directory that holds `rel`, and the name in it (`.` for the root itself).

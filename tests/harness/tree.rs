@@ -2,8 +2,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    ffi::OsStr,
+    ffi::{CStr, OsStr},
     fmt, fs, io,
+    os::fd::AsFd,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::MetadataExt,
@@ -11,6 +12,8 @@ use std::{
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use oc_rsync::sys::{at, xattr};
 
 /// How many differences are told one by one.
 const TOLD: usize = 12;
@@ -33,6 +36,24 @@ pub struct Node {
     pub what: What,
     /// The first path with the same inode, where it has several.
     pub linked_to: Option<Vec<u8>>,
+    /// Of every namespace, access control lists among them, by name.
+    pub xattrs: Xattrs,
+}
+
+/// Extended attributes; values as text where they are that.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Xattrs(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl fmt::Debug for Xattrs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &Vec<u8>| match value.len() {
+            ..=200 => value.escape_ascii().to_string(),
+            len => format!("{len} bytes, {:016x}", xxhash_rust::xxh3::xxh3_64(value)),
+        };
+        f.debug_map()
+            .entries(self.0.iter().map(|(name, value)| (name.escape_ascii().to_string(), shown(value))))
+            .finish()
+    }
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -155,6 +176,7 @@ impl Reader<'_> {
             atime: (self.atimes && kind == libc::S_IFREG).then(|| self.time(stat.atime(), stat.atime_nsec())),
             what,
             linked_to,
+            xattrs: xattrs(&full)?,
         };
         if kind == libc::S_IFREG {
             tree.blocks.insert(path.clone(), stat.blocks());
@@ -178,6 +200,26 @@ impl Reader<'_> {
         let now = UNIX_EPOCH.elapsed().unwrap_or_default().as_secs() as i64;
         if (seconds, nanos) >= self.since && seconds <= now { Time::OfTheRun } else { Time::Kept(seconds, nanos) }
     }
+}
+
+/// All extended attributes, of a link itself; none for what may not be read.
+fn xattrs(path: &Path) -> io::Result<Xattrs> {
+    let handle = at::with_name(path.as_os_str().as_bytes(), |path| at::open_handle(at::CWD, path))?;
+    let names = match xattr::list(handle.as_fd()) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTSUP | libc::EACCES)) => {
+            return Ok(Xattrs::default());
+        }
+        names => names?,
+    };
+    let mut all = BTreeMap::new();
+    for name in names.split_inclusive(|&byte| byte == 0).map_while(|name| CStr::from_bytes_with_nul(name).ok()) {
+        let value = match xattr::get(handle.as_fd(), name) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => b"(not readable)".to_vec(),
+            value => value?,
+        };
+        all.insert(name.to_bytes().to_vec(), value);
+    }
+    Ok(Xattrs(all))
 }
 
 /// A content hash; 0 for what may not be read.
