@@ -14,8 +14,10 @@ use crate::{
     bytes, client,
     error::{Error, Result},
     filter::Filters,
+    fs::{UNTRUSTED_LINK, is_untrusted_link},
     log::{
-        Log, Speaker,
+        Log, LogCode, Speaker,
+        file::LogFile,
         terminal::{Style, Terminal},
     },
     options::{
@@ -50,43 +52,63 @@ fn fulfil(wish: Wish) -> u8 {
 
 /// Runs a transfer: everything is said by the side that runs it.
 fn run(options: &Options) -> u8 {
-    let terminal = Arc::new(Terminal::new(Style::new(options)));
-    let filters = match read_filters(options, &terminal) {
+    let log = voice(options);
+    let filters = match read_filters(options, &log) {
         Ok(filters) => filters,
-        Err(error) => return fail(&error, options.eight_bit_output),
+        Err(error) => return fail(&error, options.eight_bit_output, &log),
     };
     if options.is_server() {
-        return server::run(options, filters, terminal).0;
+        return server::run(options, filters, &log).0;
     }
     match Target::of(options) {
-        Ok(target) => client::run(options, filters, target, terminal).0,
-        Err(error) => fail(&error, options.eight_bit_output),
+        Ok(target) => client::run(options, filters, target, log).0,
+        Err(error) => fail(&error, options.eight_bit_output, &log),
     }
 }
 
-/// The rules of the command line; the reference reads each as it reads the option.
-fn read_filters(options: &Options, terminal: &Arc<Terminal>) -> Result<Filters> {
+/// The voice of this process before it has a role: on the terminal, and into the log file if there is one.
+fn voice(options: &Options) -> Log {
     let speaker = if options.is_server() { Speaker::Server } else { Speaker::Client };
-    let log = Log::new(options.levels.clone(), Arc::<Terminal>::clone(terminal), speaker);
-    Filters::from_options(options, &log).map_err(|error| {
+    let terminal = Arc::new(Terminal::new(Style::new(options)));
+    let log = Log::new(options.levels.clone(), terminal, speaker);
+    let Some(path) = &options.log_file else { return log };
+    let (file, opened) = LogFile::at(path, options.insecure_links);
+    let log = log.recorded(file);
+    if let Err(error) = opened {
+        if is_untrusted_link(&error) {
+            log.say(LogCode::Error, UNTRUSTED_LINK);
+        }
+        log.syserr(LogCode::Error, bytes!["failed to open log-file ", path], &error);
+        if options.quiet == 0 {
+            // On a server standard output is the wire.
+            let code = if options.is_server() { LogCode::Error } else { LogCode::Info };
+            log.say(code, "Ignoring \"log file\" setting.");
+        }
+    }
+    log
+}
+
+/// The rules of the command line; the reference reads each as it reads the option.
+fn read_filters(options: &Options, log: &Log) -> Result<Filters> {
+    Filters::from_options(options, log).map_err(|error| {
         log.finish();
-        error.by(speaker.name())
+        error.by(log.speaker().name())
     })
 }
 
 /// Says what is wrong with a command line: its first fault, which may be a rule.
 fn refuse(refusal: &Refusal) -> u8 {
     let before = &refusal.before;
-    let terminal = Arc::new(Terminal::new(Style::new(before)));
-    let rule = if before.filters.is_empty() { None } else { read_filters(before, &terminal).err() };
-    fail(rule.as_ref().unwrap_or(&refusal.error), before.eight_bit_output)
+    let log = voice(before);
+    let rule = if before.filters.is_empty() { None } else { read_filters(before, &log).err() };
+    fail(rule.as_ref().unwrap_or(&refusal.error), before.eight_bit_output, &log)
 }
 
 /// A server whose arguments come over the wire (`-s`).
 fn read_args(secluded: parse::Secluded) -> u8 {
     let environment = |name: &str| env::var_os(name).map(OsString::into_vec);
     match server::read_args() {
-        Err(error) => fail(&error.by("server"), false),
+        Err(error) => fail(&error.by("server"), false, &voice(&Options::default())),
         Ok(words) => match secluded.read(&words, &environment) {
             Ok(wish) => fulfil(wish),
             Err(refusal) => refuse(&refusal),
@@ -108,7 +130,7 @@ fn write_out(text: &[u8]) -> io::Result<()> {
 /// Says why and how the run ended before it began; the exit status. C: cleanup.c log_exit
 ///
 /// This early the reference does not know the locale's character set yet. `eight_bit`: `-8`.
-fn fail(error: &Error, eight_bit: bool) -> u8 {
+fn fail(error: &Error, eight_bit: bool, log: &Log) -> u8 {
     let mut text = Vec::new();
     let policy = if eight_bit { Policy::EightBit } else { Policy::Printable };
     for line in error.message.split_inclusive(|&b| b == b'\n') {
@@ -118,6 +140,10 @@ fn fail(error: &Error, eight_bit: bool) -> u8 {
         text.push(b'\n');
     }
     text.extend(bytes![finish::closing_line(error, "client"), "\n"]);
+    for line in error.message.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
+        log.record(LogCode::Error, &bytes![line, "\n"]);
+    }
+    log.record(LogCode::Error, &bytes![finish::closing_line(error, "client"), "\n"]);
     let _ = io::stderr().write_all(&text); // there is nobody left to tell
     error.code.0
 }

@@ -8,7 +8,7 @@ use crate::{
     filter::Filters,
     flist::listed::{NameList, Names},
     log::{
-        Log, LogCode, Sink, Speaker,
+        Log, LogCode, Speaker,
         terminal::{self, Terminal},
     },
     options::{
@@ -33,23 +33,23 @@ use crate::{
 struct Client<'a> {
     options: &'a Options,
     filters: Filters,
-    terminal: Arc<dyn Sink>,
+    /// The voice for what no role says.
+    log: Log,
     wake: Wake,
     umask: u32,
     started: Instant,
 }
 
 /// Runs a client to its exit status; everything is said.
-pub fn run(options: &Options, filters: Filters, target: Target, terminal: Arc<dyn Sink>) -> ExitCode {
-    let log = Log::new(options.levels.clone(), Arc::clone(&terminal), Speaker::Client);
-    let outcome = prepare(options, filters, terminal).and_then(|client| client.run(target));
+pub fn run(options: &Options, filters: Filters, target: Target, log: Log) -> ExitCode {
+    let outcome = prepare(options, filters, log.clone()).and_then(|client| client.run(target));
     outcome.unwrap_or_else(|error| {
         finish::tell(&log, &error);
         error.code
     })
 }
 
-fn prepare(options: &Options, filters: Filters, terminal: Arc<dyn Sink>) -> Result<Client<'_>> {
+fn prepare(options: &Options, filters: Filters, log: Log) -> Result<Client<'_>> {
     let failed = |error| session::ipc("eventfd", &error);
     let umask = process::take_umask();
     let wake = Wake::new().map_err(failed)?;
@@ -57,7 +57,7 @@ fn prepare(options: &Options, filters: Filters, terminal: Arc<dyn Sink>) -> Resu
     if let Some(moment) = options.stop_at {
         signal::alarm_at(moment).map_err(|error| session::ipc("timer", &error))?;
     }
-    Ok(Client { options, filters, terminal, wake, umask, started: Instant::now() })
+    Ok(Client { options, filters, log, wake, umask, started: Instant::now() })
 }
 
 impl Client<'_> {
@@ -81,20 +81,15 @@ impl Client<'_> {
     /// wire only if we send.
     fn names(&self, sends: bool) -> Result<Names> {
         match (&self.options.files_from, &self.options.files_from_host) {
-            (Some(path), None) => Ok(Names::Listed(NameList::open(path, self.options, &self.wake, &self.log())?)),
+            (Some(path), None) => Ok(Names::Listed(NameList::open(path, self.options, &self.wake, &self.log)?)),
             (Some(_), Some(_)) if sends => Ok(Names::FromPeer),
             _ => Ok(Names::Arguments),
         }
     }
 
-    /// A voice for what no role says.
-    fn log(&self) -> Log {
-        Log::new(self.options.levels.clone(), Arc::clone(&self.terminal), Speaker::Client)
-    }
-
     /// Where the other side is, before it is started. C: in main.c start_client
     fn debug_command(&self, host: Option<&Host>, path: Option<&Vec<u8>>) {
-        let log = self.log();
+        let log = &self.log;
         if log.debug(Debug::Cmd) < 2 {
             return;
         }
@@ -107,8 +102,8 @@ impl Client<'_> {
 
     /// Whose characters our lines may have. C: rsync.c setup_iconv
     fn debug_charset(&self) {
-        if self.log().debug(Debug::Iconv) >= 2 && !self.options.eight_bit_output {
-            self.log().say(LogCode::Info, bytes!["msg checking charset: ", locale::codeset()]);
+        if self.log.debug(Debug::Iconv) >= 2 && !self.options.eight_bit_output {
+            self.log.say(LogCode::Info, bytes!["msg checking charset: ", locale::codeset()]);
         }
     }
 
@@ -120,21 +115,22 @@ impl Client<'_> {
         settle_local(&mut options);
         let dest = dest.unwrap_or_else(|| b".".to_vec());
         self.debug_command(None, Some(&dest));
-        if self.log().debug(Debug::Cmd) >= 2 {
+        if self.log.debug(Debug::Cmd) >= 2 {
             // The reference's second process has these arguments, and nothing else on its command line.
-            self.log().say(LogCode::Client, words_line(&[b".".to_vec(), dest.clone()]));
+            self.log.say(LogCode::Client, words_line(&[b".".to_vec(), dest.clone()]));
         }
         self.debug_charset();
         let theirs = local_server(&options, &dest);
         let (here, there) = pair(&self.wake);
         let (giver, taker) = handover(&self.wake);
+        let terminal = Arc::new(Terminal::new(terminal::Style::new(&theirs)));
         let far = server::Local {
             options: &theirs,
             end: there.woken_by(&far_wake),
             taker,
             dest,
             filters: self.filters.clone(),
-            terminal: Arc::new(Terminal::new(terminal::Style::new(&theirs))),
+            log: Log::new(theirs.levels.clone(), terminal, Speaker::Server),
             wake: &far_wake,
             umask: self.umask,
         };
@@ -145,7 +141,7 @@ impl Client<'_> {
             write: Box::new(here.write),
             shelf: Shelf::Giver(giver),
             umask: self.umask,
-            terminal: Arc::clone(&self.terminal),
+            log: &self.log,
             wake: &self.wake,
             paths: sources,
             sources: Vec::new(),
@@ -178,7 +174,7 @@ impl Client<'_> {
     ) -> Result<ExitCode> {
         let options = self.options;
         let speaker = if sends { Speaker::Sender } else { Speaker::ReceiverStart };
-        let log = Log::new(options.levels.clone(), Arc::clone(&self.terminal), speaker);
+        let log = self.log.speaking_as(speaker);
         let command = ShellCommand {
             shell: Some(options.remote_shell().to_vec()),
             user: host.user.clone(),
@@ -199,7 +195,7 @@ impl Client<'_> {
             write,
             shelf: Shelf::None,
             umask: self.umask,
-            terminal: Arc::clone(&self.terminal),
+            log: &self.log,
             wake: &self.wake,
             paths,
             sources,
@@ -234,7 +230,7 @@ impl Client<'_> {
 
     /// That all that is left is the end of the remote shell. C: in main.c client_run
     fn debug_wait(&self, ended: &Ended, pid: u32) {
-        let (log, sends) = (self.log(), ended.speaker == Speaker::Sender);
+        let (log, sends) = (&self.log, ended.speaker == Speaker::Sender);
         if sends && log.debug(Debug::Exit) >= 2 {
             log.say(LogCode::Info, bytes!["client_run waiting on ", pid]);
         } else if !sends && log.debug(Debug::Recv) >= 1 {
@@ -244,14 +240,15 @@ impl Client<'_> {
 
     /// The summary and the closing line of a run whose other end gave `far`.
     fn conclude(&self, ended: Ended, far: ExitCode) -> ExitCode {
-        let log = Log::new(self.options.levels.clone(), Arc::clone(&self.terminal), ended.speaker);
+        let log = self.log.speaking_as(ended.speaker);
         let Some(stats) = &ended.stats else {
             // A far side that only lost us adds nothing to what we know.
             let code =
                 if ended.unclosed.is_some() && far == ExitCode::STREAM_IO { ended.code } else { ended.code.max(far) };
             if let Some(error) = ended.unclosed {
                 log.say_lines(LogCode::Error, &error.message);
-                finish::close(&log, &Error { code, ..error }, code, self.options.dry_run);
+                let traffic = (ended.speaker == Speaker::Sender).then_some(&ended.traffic);
+                finish::close(&log, &Error { code, ..error }, code, self.options.dry_run, traffic);
             }
             return code;
         };
@@ -274,7 +271,10 @@ impl Client<'_> {
         };
         // Who receives learns of single files from its receiver's own status.
         let first = if ended.speaker == Speaker::Sender { far } else { code };
-        finish::close(&log, &Error::silent(code), first, self.options.dry_run);
+        let says_so = code == ExitCode::OK && log.info(Info::Stats) > 0; // in the closing lines
+        let tells = !says_so && (code == ExitCode::OK || ended.speaker == Speaker::Sender);
+        let traffic = tells.then_some(&ended.traffic);
+        finish::close(&log, &Error::silent(code), first, self.options.dry_run, traffic);
         code
     }
 }

@@ -1,12 +1,12 @@
 //! The `--server` side, on any two byte halves.
 
-use std::{os::unix::ffi::OsStrExt, sync::Arc};
+use std::os::unix::ffi::OsStrExt;
 
 use crate::{
     error::{Error, ExitCode, Result},
     filter::Filters,
     flist::listed::{NameList, Names},
-    log::{Log, Sink, Speaker},
+    log::Log,
     options::{Mode, Options},
     proto::{Side, args},
     session::{self, Ended, Shelf, Start, finish},
@@ -20,15 +20,14 @@ use crate::{
 };
 
 /// Serves the client at our standard input and output; the exit status. C: main.c start_server
-pub fn run(options: &Options, filters: Filters, terminal: Arc<dyn Sink>) -> ExitCode {
-    let log = Log::new(options.levels.clone(), Arc::clone(&terminal), Speaker::Server);
-    serve(options, filters, terminal, &log).unwrap_or_else(|error| {
-        finish::tell(&log, &error);
+pub fn run(options: &Options, filters: Filters, log: &Log) -> ExitCode {
+    serve(options, filters, log).unwrap_or_else(|error| {
+        finish::tell(log, &error);
         error.code
     })
 }
 
-fn serve(options: &Options, filters: Filters, terminal: Arc<dyn Sink>, log: &Log) -> Result<ExitCode> {
+fn serve(options: &Options, filters: Filters, log: &Log) -> Result<ExitCode> {
     let failed = |error| session::ipc("eventfd", &error);
     let umask = process::take_umask();
     let wake = Wake::new().map_err(failed)?;
@@ -47,7 +46,7 @@ fn serve(options: &Options, filters: Filters, terminal: Arc<dyn Sink>, log: &Log
         write,
         shelf: Shelf::None,
         umask,
-        terminal,
+        log,
         wake: &wake,
         paths,
         sources: Vec::new(),
@@ -103,7 +102,7 @@ pub struct Local<'a> {
     pub taker: Taker,
     pub dest: Vec<u8>,
     pub filters: Filters,
-    pub terminal: Arc<dyn Sink>,
+    pub log: Log,
     pub wake: &'a Wake,
     pub umask: u32,
 }
@@ -117,7 +116,7 @@ pub fn local(at: Local<'_>) -> Ended {
         write: Box::new(at.end.write),
         shelf: Shelf::Taker(at.taker),
         umask: at.umask,
-        terminal: at.terminal,
+        log: &at.log,
         wake: at.wake,
         paths: vec![at.dest],
         sources: Vec::new(),

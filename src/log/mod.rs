@@ -1,5 +1,6 @@
 //! What is said to the user: levels, and the sink a line goes to.
 
+pub mod file;
 pub mod terminal;
 pub mod trace;
 
@@ -16,6 +17,8 @@ use crate::{
     error::errno_text,
     options::{Debug, Info, Levels, Stderr},
 };
+
+use file::LogFile;
 
 /// The category of a line; the numbers are those of the wire messages that carry it. C: enum logcode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,13 +133,15 @@ pub fn server_route(code: LogCode, stderr: Stderr, quiet: bool, protocol: u8) ->
 pub struct Log {
     levels: Arc<Levels>,
     sink: Arc<dyn Sink>,
+    /// Where all but progress and what is for the user alone is kept too.
+    file: Option<Arc<LogFile>>,
     speaker: Speaker,
     transfer_failed: Arc<AtomicBool>,
 }
 
 impl Log {
     pub fn new(levels: Levels, sink: Arc<dyn Sink>, speaker: Speaker) -> Self {
-        Self { levels: Arc::new(levels), sink, speaker, transfer_failed: Arc::default() }
+        Self { levels: Arc::new(levels), sink, file: None, speaker, transfer_failed: Arc::default() }
     }
 
     /// A voice that nobody hears.
@@ -169,6 +174,16 @@ impl Log {
     /// The same voice into another sink.
     pub fn into_sink(&self, sink: Arc<dyn Sink>) -> Self {
         Self { sink, ..self.clone() }
+    }
+
+    /// The same voice, which is also written down.
+    pub fn recorded(&self, file: LogFile) -> Self {
+        Self { file: Some(Arc::new(file)), ..self.clone() }
+    }
+
+    /// Where the lines go.
+    pub fn sink(&self) -> Arc<dyn Sink> {
+        Arc::clone(&self.sink)
     }
 
     /// The same voice with nothing to tell but errors and warnings.
@@ -212,7 +227,22 @@ impl Log {
         if code == LogCode::ErrorXfer {
             self.transfer_failed.store(true, Ordering::Relaxed);
         }
-        self.sink.line(code, bytes);
+        self.record(code, bytes);
+        if code != LogCode::Log {
+            self.sink.line(code, bytes);
+        }
+    }
+
+    /// Writes something down that the user hears of in another way.
+    pub fn record(&self, code: LogCode, bytes: &[u8]) {
+        if let Some(file) = self.file.as_ref().filter(|_| code != LogCode::Client) {
+            file.add(code, bytes);
+        }
+    }
+
+    /// Whether there is a log file.
+    pub fn is_recorded(&self) -> bool {
+        self.file.is_some()
     }
 
     /// `rsync: [sender] WHAT: No such file or directory (2)`. C: log.c rsyserr

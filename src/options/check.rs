@@ -328,7 +328,7 @@ fn settle_formats(options: &mut Options) {
 }
 
 /// Whether a format has an escape such as `%i`, perhaps with a width. C: log.c log_format_has
-fn format_has(format: &[u8], escape: u8) -> bool {
+pub fn format_has(format: &[u8], escape: u8) -> bool {
     let mut rest = format;
     while let Some(at) = memchr::memchr(b'%', rest) {
         rest = &rest[at + 1..];

@@ -139,6 +139,7 @@ pub fn local_server(options: &Options, dest: &[u8]) -> Options {
     let mut server = options.clone();
     server.mode = Mode::ServerReceiver;
     // The sender's business, and not to be done twice.
+    server.log_file = None;
     server.chmod = None;
     server.munge_links = false;
     server.client_info = client_info(options, true);

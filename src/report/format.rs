@@ -3,7 +3,7 @@
 use super::item::{Run, columns};
 use crate::{
     flist::Entry,
-    options::Options,
+    options::{Options, check::format_has},
     proto::item::Flags,
     text::{mode::permission_string, number::Style, path},
 };
@@ -37,6 +37,30 @@ impl OutFormat {
             deletions: options.out_format_has_o_or_i,
             before_transfer: options.log_before_transfer,
         })
+    }
+
+    /// The format of the log file, if there is one. On a server it holds, too. C: logfile_format
+    pub fn of_log_file(options: &Options) -> Option<Self> {
+        options.log_file.as_ref()?;
+        let text = options.log_file_format.clone().unwrap_or_else(|| b"%i %n%L".to_vec());
+        let itemize = u8::from(format_has(&text, b'i'));
+        let deletions = itemize > 0 || format_has(&text, b'o');
+        Some(Self { text, itemize, deletions, before_transfer: false })
+    }
+
+    /// Entries are told by it at all.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// A line shows permissions.
+    pub fn shows_modes(&self) -> bool {
+        format_has(&self.text, b'B')
+    }
+
+    /// A line may show what is known only after the data moved, and costs something: bytes and checksums.
+    pub fn measures(&self) -> bool {
+        b"bcC".iter().any(|&escape| format_has(&self.text, escape))
     }
 
     /// The line about an entry, without its newline.

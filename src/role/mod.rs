@@ -39,6 +39,8 @@ pub struct Transfer {
     pub link_times: bool,
     /// How items are told; `None`: they are not.
     pub format: Option<OutFormat>,
+    /// How they are told in the log file, if there is one.
+    pub log_format: Option<OutFormat>,
 }
 
 impl Transfer {
@@ -53,6 +55,7 @@ impl Transfer {
             link_times: handshake::receiver_sets_symlink_times(&protocol, side, options),
             rules: Rules::new(options, protocol.list_sum, umask),
             format: OutFormat::of(options),
+            log_format: OutFormat::of_log_file(options),
             whole_file: append == Append::No && options.whole_file.unwrap_or(local),
             append,
             options: options.clone(),
@@ -67,7 +70,8 @@ impl Transfer {
 
     /// Nothing removed yet; `filesystem`: the device that the destination stands on.
     pub fn removals(&self, dest: Dest<'_>, filesystem: u64) -> Removals {
-        let tells_modes = !self.server() && self.format.is_some();
+        let logs_modes = self.log_format.as_ref().is_some_and(OutFormat::shows_modes);
+        let tells_modes = logs_modes || !self.server() && self.format.is_some();
         let order = Order::of(self.protocol.version);
         Removals::new(Lister::new(dest, order, users::effective_uid(), filesystem, tells_modes))
     }
@@ -101,43 +105,92 @@ impl Transfer {
         }
     }
 
-    /// Tells an entry by the format in force; a server tells nothing. C: log.c log_item
-    pub fn tell(&self, log: &Log, entry: Entry<'_>, about: &About<'_>) {
-        let Some(format) = self.format.as_ref().filter(|_| !self.server()) else { return };
+    /// The log file's lines have `%i`. C: logfile_format_has_i
+    pub fn itemizes_in_log(&self) -> bool {
+        self.log_format.as_ref().is_some_and(|format| format.itemize > 0)
+    }
+
+    /// Lines told after a file's data moved may want the sum, or how many bytes it took.
+    pub fn measures(&self) -> bool {
+        let user = self.format.is_some() && !self.tells_before();
+        user || self.log_format.as_ref().is_some_and(OutFormat::measures)
+    }
+
+    /// Tells an entry by the formats in force. On a server only a log file hears of it. C: log.c log_item
+    pub fn tell(&self, log: &Log, entry: Entry<'_>, about: &About<'_>, whom: Whom) {
+        let user = self.format.as_ref().filter(|_| whom != Whom::LogFile && !self.server());
+        let file = self.log_format.as_ref().filter(|format| whom != Whom::User && !format.is_empty());
+        if user.is_none() && file.is_none() {
+            return;
+        }
         let subject = Subject {
             hard_link: about.hard_link,
             source: about.source,
             traffic: about.traffic,
-            sum: about.sum.clone(),
+            sum: about.sum.clone().or_else(|| self.shown_sum(entry, None)),
             sum_len: self.protocol.list_sum.len(),
             ..Subject::entry(entry, Flags(about.bits), &self.options)
         };
         let outgoing = about.sender && !self.local;
         let context = context(about.sender, outgoing, self.options.times, self.link_times);
-        log.say(LogCode::Client, format.line(&subject, &context));
+        for (format, code) in [(user, LogCode::Client), (file, LogCode::Log)] {
+            if let Some(format) = format {
+                log.say(code, format.line(&subject, &context));
+            }
+        }
+    }
+
+    /// Who hears of a file whose data is through: a user who was told before is not told again.
+    pub fn hears_of_moved(&self) -> Whom {
+        if self.tells_before() { Whom::LogFile } else { Whom::Both }
+    }
+
+    /// Who hears from a generator that cannot tell the sender, before protocol 29.
+    pub fn hears_of_items(&self) -> Whom {
+        if self.itemizes_in_log() { Whom::Both } else { Whom::User }
     }
 
     /// Tells an entry whose data does not move, where that is worth a line. C: log.c maybe_log_item
     pub fn tell_item(&self, log: &Log, entry: Entry<'_>, about: &About<'_>) {
         let significant = Flags(about.bits).any(Flags::SIGNIFICANT);
         let named = !about.hard_link.is_empty();
-        let itemize = self.itemize();
-        let seen = itemize > 0 && (significant || named || itemize > 1 || log.info(Info::Name) >= 2);
+        let asked = self.itemize();
+        let all = asked > 1 || log.info(Info::Name) >= 2 && asked > 0;
+        let seen = |itemizes: bool| itemizes && (significant || named || all);
+        if self.server() {
+            if self.for_real() && seen(self.itemizes_in_log()) {
+                self.tell(log, entry, about, Whom::LogFile);
+            }
+            return;
+        }
         let local_change = Flags(about.bits).has(Flags::LOCAL_CHANGE) && significant;
-        if seen || local_change || named || entry.is_dir() && significant {
-            self.tell(log, entry, about);
+        if seen(asked > 0) || local_change || named || entry.is_dir() && significant {
+            let whom = if significant || self.itemizes_in_log() { Whom::Both } else { Whom::User };
+            self.tell(log, entry, about, whom);
         }
     }
+}
+
+/// Who hears of an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whom {
+    User,
+    LogFile,
+    Both,
 }
 
 /// How deletions are told. C: log.c log_delete
 pub struct Deletions {
     log: Log,
     format: Option<OutFormat>,
+    /// In the log file, which hears of none in a dry run.
+    log_format: Option<OutFormat>,
     /// A server tells its client, from protocol 29 on by a message of its own.
     by_message: bool,
     times: bool,
     link_times: bool,
+    /// Groups are kept; nobody knows that of something that is gone.
+    groups: bool,
     /// We are the sender, and hear of them.
     sender: bool,
 }
@@ -147,9 +200,11 @@ impl Deletions {
         Self {
             log: log.clone(),
             format: transfer.format.clone(),
+            log_format: transfer.log_format.clone().filter(|_| transfer.for_real()),
             by_message: transfer.server() && transfer.protocol.version >= 29,
             times: transfer.options.times,
             link_times: transfer.link_times,
+            groups: transfer.options.group,
             sender,
         }
     }
@@ -162,20 +217,30 @@ impl Deletions {
         let is_dir = mode & libc::S_IFMT == libc::S_IFDIR;
         let end: &[u8] = if is_dir { b"\0" } else { b"" };
         message(&[path, end].concat());
+        self.record(path, mode);
     }
 
-    /// Tells our user.
+    /// Tells our user, and the log file.
     pub fn tell(&self, name: &[u8], mode: u32) {
-        if self.log.info(Info::Del) == 0 && self.format.is_none() {
-            return;
+        if self.log.info(Info::Del) > 0 || self.format.is_some() {
+            self.log.say(LogCode::Client, self.line(self.format.as_ref(), name, mode));
         }
-        let subject = Subject::deleted(name, mode);
+        self.record(name, mode);
+    }
+
+    fn record(&self, name: &[u8], mode: u32) {
+        if let Some(format) = &self.log_format {
+            self.log.say(LogCode::Log, self.line(Some(format), name, mode));
+        }
+    }
+
+    fn line(&self, format: Option<&OutFormat>, name: &[u8], mode: u32) -> Vec<u8> {
+        let subject = Subject { gid: self.groups.then_some(0), ..Subject::deleted(name, mode) };
         let context = context(self.sender, false, self.times, self.link_times);
-        let line = match &self.format {
+        match format {
             Some(format) => format.deletion_line(&subject, &context),
             None => deletion_line(&subject, &context),
-        };
-        self.log.say(LogCode::Client, line);
+        }
     }
 }
 
@@ -195,18 +260,7 @@ pub(crate) fn check_going_on(log: &Log) -> Result<()> {
 /// What lines say besides their subject, at this moment.
 pub fn context(sender: bool, outgoing: bool, times: bool, link_times: bool) -> Context<'static> {
     let run = Run { outgoing, times, link_times };
-    Context { run, sender, pid: std::process::id(), now: clock::now().0, stamp: &stamp }
-}
-
-/// `2024/02/29 12:34:56`, as formats show a time.
-pub fn stamp(seconds: i64) -> String {
-    clock::local(seconds).map_or_else(
-        |_| "(time out of range)".into(),
-        |at| {
-            let (date, time) = ((at.year, at.month, at.day), (at.hour, at.minute, at.second));
-            format!("{:04}/{:02}/{:02} {:02}:{:02}:{:02}", date.0, date.1, date.2, time.0, time.1, time.2)
-        },
-    )
+    Context { run, sender, pid: std::process::id(), now: clock::now().0, stamp: &clock::stamp }
 }
 
 /// What a line about an entry says besides the entry.

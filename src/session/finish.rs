@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use super::{Link, lost};
+use super::{Link, Traffic, lost};
 use crate::{
     bytes,
     error::{Error, ExitCode},
@@ -21,24 +21,34 @@ const SHORT_FAREWELL: Duration = Duration::from_millis(400);
 /// Says why and how a run ends. C: log.c log_exit
 pub fn tell(log: &Log, error: &Error) {
     log.say_lines(LogCode::Error, &error.message);
-    tell_code(log, error);
+    tell_code(log, error, None);
 }
 
 /// `rsync error: TEXT (code N) at FILE(LINE) [ROLE=VERSION]`
-pub fn tell_code(log: &Log, error: &Error) {
-    close(log, error, error.code, false);
+pub fn tell_code(log: &Log, error: &Error, traffic: Option<&Traffic>) {
+    close(log, error, error.code, false, traffic);
 }
 
-/// The last lines of any run. `first`: the status before what went wrong with single files was looked at.
-/// C: cleanup.c _exit_cleanup
-pub fn close(log: &Log, error: &Error, first: ExitCode, dry_run: bool) {
+/// The last lines of any run. `first`: the status before what went wrong with single files was looked at; `traffic`: for
+/// the log file. C: cleanup.c _exit_cleanup
+pub fn close(log: &Log, error: &Error, first: ExitCode, dry_run: bool, traffic: Option<&Traffic>) {
     log.finish();
     debug_exit(log, 2, error, first, || "entered".into());
+    if let Some(traffic) = traffic {
+        record_traffic(log, traffic);
+    }
     if error.code != ExitCode::OK {
         let code = if error.code == ExitCode::VANISHED { LogCode::Warning } else { LogCode::Error };
         log.say(code, closing_line(error, log.speaker().name()));
     }
     debug_exit(log, 1, error, first, || exit_call(error.code, dry_run));
+}
+
+/// What the log file tells of a run's bytes at its end. C: log.c log_exit
+pub fn record_traffic(log: &Log, traffic: &Traffic) {
+    let Traffic { sent, received, listed } = traffic;
+    let line = bytes!["sent ", sent, " bytes  received ", received, " bytes  total size ", listed];
+    log.say(LogCode::Log, line);
 }
 
 fn exit_call(code: ExitCode, dry_run: bool) -> String {
@@ -124,7 +134,8 @@ pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
     say(&link.log, error, link.start.side.server);
     // In a local copy the user interrupted both sides and is told once.
     if link.start.side.server && !(link.start.side.local && interrupted) {
-        tell_code(&link.log, error);
+        let traffic = link.start.side.sends.then(|| Traffic::of(link, None));
+        tell_code(&link.log, error, traffic.as_ref());
     }
     let silent = [ExitCode::SOCKET_IO, ExitCode::STREAM_IO, ExitCode::SIGNAL1, ExitCode::TIMEOUT];
     if interrupted && link.start.side.local {

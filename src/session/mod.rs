@@ -12,7 +12,7 @@ use crate::{
     error::{Error, ExitCode, Result},
     filter::Filters,
     flist::{io_error, listed::Names},
-    log::{Log, LogCode, Sink, Speaker},
+    log::{Log, LogCode, Speaker},
     options::{Info, Options},
     proto::{Side, handshake},
     report::summary::{Stats, heap_lines},
@@ -41,8 +41,8 @@ pub struct Start<'a> {
     pub shelf: Shelf,
     /// What `take_umask` returned.
     pub umask: u32,
-    /// Where our own lines go: the terminal, or a server's stderr.
-    pub terminal: Arc<dyn Sink>,
+    /// Our own voice: on the terminal, or a server's stderr.
+    pub log: &'a Log,
     pub wake: &'a Wake,
     /// On a sender the sources, on a receiver the destination; without host.
     pub paths: Vec<Vec<u8>>,
@@ -64,6 +64,8 @@ pub struct Ended {
     pub code: ExitCode,
     /// The counts of a run that came to its regular end.
     pub stats: Option<Stats>,
+    /// What crossed the wire until the very end.
+    pub traffic: Traffic,
     pub protocol: u8,
     /// Who says the closing line.
     pub speaker: Speaker,
@@ -72,6 +74,14 @@ pub struct Ended {
     /// Why a client's session failed: what has not been said of it, and the closing line, are to be said once the far
     /// side's exit status is known.
     pub unclosed: Option<Error>,
+}
+
+/// Bytes that crossed the wire, and those of the files in the list as far as it is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    pub sent: u64,
+    pub received: u64,
+    pub listed: u64,
 }
 
 /// A session after its handshake.
@@ -105,7 +115,7 @@ pub fn run(start: Start<'_>) -> Ended {
         (true, _) => Speaker::Sender,
         (false, _) => Speaker::ReceiverStart,
     };
-    let log = Log::new(start.options.levels.clone(), Arc::clone(&start.terminal), speaker);
+    let log = start.log.speaking_as(speaker);
     let side = start.side;
     let server = side.server;
     let mut link = match open(start, log.clone()) {
@@ -117,35 +127,50 @@ pub fn run(start: Start<'_>) -> Ended {
             }
             finish::say(&log, &mut error, server);
             if server {
-                finish::tell_code(&log, &error);
+                finish::tell_code(&log, &error, None);
             }
-            return Ended::failed(error, 0, speaker, server);
+            return Ended::failed(error, 0, speaker, server, Traffic::default());
         }
     };
     let done = if link.start.side.sends { send::run(&mut link) } else { receive::run(&mut link) };
     let protocol = link.transfer.protocol.version;
+    let traffic = Traffic::of(&link, done.as_ref().ok());
     match done {
-        Ok(stats) => Ended {
-            code: flaws(&link),
-            stats: Some(stats),
-            protocol,
-            speaker: link.log.speaker(),
-            lost: false,
-            unclosed: None,
-        },
+        Ok(stats) => {
+            let code = flaws(&link);
+            if server && (link.start.side.sends || code == ExitCode::OK) {
+                finish::record_traffic(&link.log, &traffic);
+            }
+            Ended {
+                code,
+                stats: Some(stats),
+                traffic,
+                protocol,
+                speaker: link.log.speaker(),
+                lost: false,
+                unclosed: None,
+            }
+        }
         Err(error) => {
             let mut error = error.by(speaker.name());
             let told = finish::fail(&mut link, &mut error);
             let code = told.unwrap_or(error.code);
-            Ended::failed(Error { code, ..error }, protocol, speaker, server || told.is_some())
+            Ended::failed(Error { code, ..error }, protocol, speaker, server || told.is_some(), traffic)
         }
     }
 }
 
+impl Traffic {
+    fn of(link: &Link<'_>, stats: Option<&Stats>) -> Self {
+        let listed = stats.map_or(0, |stats| stats.total_size);
+        Self { sent: link.writer.total(), received: link.reader.total(), listed }
+    }
+}
+
 impl Ended {
-    fn failed(error: Error, protocol: u8, speaker: Speaker, closed: bool) -> Self {
+    fn failed(error: Error, protocol: u8, speaker: Speaker, closed: bool, traffic: Traffic) -> Self {
         let (code, lost) = (error.code, lost(&error));
-        Self { code, stats: None, protocol, speaker, lost, unclosed: (!closed).then_some(error) }
+        Self { code, stats: None, traffic, protocol, speaker, lost, unclosed: (!closed).then_some(error) }
     }
 }
 
@@ -167,7 +192,7 @@ fn flaws(link: &Link<'_>) -> ExitCode {
 
 /// Shakes hands and begins framing.
 fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
-    let Start { options, side, read, write, shelf, umask, terminal, wake, paths, sources, names, filters, secluded } =
+    let Start { options, side, read, write, shelf, umask, log: own, wake, paths, sources, names, filters, secluded } =
         start;
     let pulse = Pulse::new(options.timeout);
     let role = log.speaker().name();
@@ -176,7 +201,7 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     if let Some(args) = secluded {
         crate::proto::args::send(&mut writer, args)?;
     }
-    let voice = side.server.then(|| PeerSink::new(writer.outbox(), options, Arc::clone(&terminal)));
+    let voice = side.server.then(|| PeerSink::new(writer.outbox(), options, own.sink()));
     let log = match &voice {
         Some(voice) => log.into_sink(Arc::new(voice.clone())),
         None => log,

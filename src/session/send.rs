@@ -90,6 +90,7 @@ impl ListProgress {
             log.progress(Progress::ListStart, &bytes![doing, " file list ... "]);
             shown = Some(log.clone());
         }
+        log.say(LogCode::Log, bytes![doing, " file list"]);
         Self { log: shown, counts: log.info(Info::Flist) >= 2 }
     }
 
@@ -107,6 +108,7 @@ impl ListProgress {
             (true, 1) => bytes!["1 file to consider\n"],
             (true, names) => bytes![names, " files to consider\n"],
         };
+        log.record(LogCode::Info, &line);
         log.progress(Progress::Done, &line);
     }
 }

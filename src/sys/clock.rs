@@ -49,6 +49,16 @@ pub fn local(seconds: i64) -> io::Result<Local> {
     })
 }
 
+/// `2024/02/29 12:34:56` in local time, as formats and logs show it. C: util1.c timestring
+pub fn stamp(seconds: i64) -> String {
+    const LEN: usize = 19;
+    let Ok(at) = local(seconds) else { return "(time out of range)".into() };
+    let (date, time) = ((at.year, at.month, at.day), (at.hour, at.minute, at.second));
+    let mut text = format!("{:4}/{:02}/{:02} {:02}:{:02}:{:02}", date.0, date.1, date.2, time.0, time.1, time.2);
+    text.truncate(LEN); // all digits and marks
+    text
+}
+
 /// The seconds since the epoch at a point of the local calendar; fields out of range are carried over.
 pub fn from_local(local: Local) -> io::Result<i64> {
     // SAFETY: all-zero is a valid `tm`, as above.

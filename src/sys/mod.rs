@@ -17,6 +17,7 @@ pub mod process;
 pub mod signal;
 pub mod simd;
 pub mod stat;
+pub mod syslog;
 pub mod term;
 pub mod users;
 pub mod xattr;

@@ -36,6 +36,19 @@ pub fn blur(text: &[u8], names: &[(&Path, &str)], ordered: bool) -> Vec<String> 
     lines
 }
 
+/// The lines of a log file without `2026/11/24 19:30:15 [123] ` in front; one that begins otherwise stays as it is.
+pub fn without_stamps(log: &[u8]) -> Vec<u8> {
+    let unstamped = |line: &[u8]| {
+        let (stamp, rest) = line.split_at_checked("2026/11/24 19:30:15 [".len())?;
+        let shape: Vec<u8> = stamp.iter().map(|byte| if byte.is_ascii_digit() { b'0' } else { *byte }).collect();
+        let number = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let text = rest.get(number..)?.strip_prefix(b"] ")?;
+        (shape == b"0000/00/00 00:00:00 [" && number > 0).then(|| text.to_vec())
+    };
+    let lines = log.split_inclusive(|&byte| byte == b'\n');
+    lines.flat_map(|line| unstamped(line).unwrap_or_else(|| [b"unstamped: ", line].concat())).collect()
+}
+
 /// A path under another name; `SITE/r00` and `SITE/o00` are the same place.
 fn renamed(line: &str, path: &Path, name: &str) -> String {
     let path = path.display().to_string();
@@ -53,6 +66,11 @@ fn renamed(line: &str, path: &Path, name: &str) -> String {
 fn without_traffic(line: &str) -> String {
     if line.starts_with("sent ") && line.ends_with(" bytes/sec\n") {
         return "sent @ bytes  received @ bytes  @ bytes/sec\n".into();
+    }
+    if let Some((head, size)) = line.split_once("  total size ")
+        && head.starts_with("sent ")
+    {
+        return format!("sent @ bytes  received @ bytes  total size {size}");
     }
     if let Some((size, rest)) = line.split_once("  speedup is ") {
         let note = rest.find(" (").map_or("\n", |at| &rest[at..]);

@@ -86,6 +86,8 @@ pub struct Case {
     /// Files that stand beside source and destination, by name.
     files: Vec<(String, Vec<u8>)>,
     own_source: bool,
+    /// Log files, by their names in the sandbox.
+    logs: Vec<&'static str>,
     /// Words of a second voice.
     /// Lines that begin with one of these words are said by another of the reference's processes than the rest: each have
     /// their order, but how they meet is a matter of time.
@@ -113,6 +115,7 @@ impl Case {
             env: Vec::new(),
             files: Vec::new(),
             own_source: false,
+            logs: Vec::new(),
             apart: DELETIONS,
         }
     }
@@ -200,6 +203,12 @@ impl Case {
         self
     }
 
+    /// Log files that are compared, by their names beside source and destination.
+    pub fn logs(mut self, names: &[&'static str]) -> Self {
+        self.logs = names.to_vec();
+        self
+    }
+
     /// A variable of the environment, seen at both ends.
     pub fn env(mut self, name: &'static str, value: &str) -> Self {
         self.env.push((name, value.into()));
@@ -220,6 +229,8 @@ pub struct Run {
     source: Option<Tree>,
     /// What is on the other file system, for cases that use one.
     pub far: Option<Tree>,
+    /// What the log files hold, if they are there.
+    pub logs: Vec<Option<Vec<u8>>>,
 }
 
 /// In an argument: a directory on another file system, each run's own, and compared afterwards.
@@ -294,7 +305,8 @@ impl Site {
         let tree = Tree::read_with(&destination, &self.case.beside, self.ready, self.case.atimes);
         let source = self.case.own_source.then(|| Tree::read(&source, self.ready, false));
         let far = far.map(|far| Tree::read(&far, self.ready, self.case.atimes));
-        Run { outcome, tree, source, far }
+        let logs = self.case.logs.iter().map(|name| fs::read(sandbox.join(name)).ok()).collect();
+        Run { outcome, tree, source, far, logs }
     }
 
     fn argv(&self, way: Way, ends: Ends, sandbox: &Path) -> Vec<String> {
@@ -449,6 +461,14 @@ fn compare(site: &Site, (plain, reference): (Ends, &Run), (ends, ours): (Ends, &
     ] {
         if let Some(text) = blur::line_difference(&blur(theirs, plain), &blur(mine, ends)) {
             differences.push(format!("  {stream}:\n{text}"));
+        }
+    }
+    for ((name, theirs), mine) in case.logs.iter().zip(&reference.logs).zip(&ours.logs) {
+        let lines = |log: &Option<Vec<u8>>, ends| {
+            log.as_ref().map_or_else(|| vec!["no such file".into()], |log| blur(&blur::without_stamps(log), ends))
+        };
+        if let Some(text) = blur::line_difference(&lines(theirs, plain), &lines(mine, ends)) {
+            differences.push(format!("  {name}:\n{text}"));
         }
     }
     let (theirs, mine) = (blur::traffic(&reference.outcome.stdout), blur::traffic(&ours.outcome.stdout));

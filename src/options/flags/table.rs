@@ -445,9 +445,9 @@ pub static FLAGS: &[Flag] = &[
         .words(|f| f.say_remote_options()).help(&[("", "send OPTION to the remote side only")]),
     voice("out-format").also(&["log-format"]).text("FORMAT", keep!(out_format))
         .words(|f| f.say_log_format()).help(&[("", "output updates using the specified FORMAT")]),
-    voice("log-file").text("FILE", keep!(log_file)).later()
+    voice("log-file").text("FILE", keep!(log_file))
         .help(&[("", "log what we're doing to the specified FILE")]),
-    voice("log-file-format").text("FMT", keep!(log_file_format)).later()
+    voice("log-file-format").text("FMT", keep!(log_file_format))
         .help(&[("", "log updates using the specified FMT")]),
     wire("password-file").text("FILE", keep!(password_file))
         .help(&[("", "read daemon-access password from FILE")]),

@@ -222,7 +222,7 @@ impl Generator<'_> {
             return Item { name: Some(name.to_vec()), ..Item::new(flags) }.write(self.writer, version);
         }
         let about = About { bits: flags.0, hard_link: name, ..About::default() };
-        self.transfer.tell(&self.log, visit.entry, &about);
+        self.transfer.tell(&self.log, visit.entry, &about, self.transfer.hears_of_items());
         Ok(())
     }
 
@@ -236,7 +236,8 @@ impl Generator<'_> {
             self.outgoing.write(self.writer, Index::Entry(visit.index))?;
             return Item::new(flags).write(self.writer, self.transfer.protocol.version);
         }
-        self.transfer.tell(&self.log, visit.entry, &About { bits: flags.0, ..About::default() });
+        let about = About { bits: flags.0, ..About::default() };
+        self.transfer.tell(&self.log, visit.entry, &about, self.transfer.hears_of_items());
         Ok(())
     }
 }

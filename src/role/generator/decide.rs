@@ -24,8 +24,8 @@ use crate::{
     options::Info,
     proto::item::Flags,
     report::list,
-    role::{Pass, stamp},
-    sys::stat::Stat,
+    role::Pass,
+    sys::{clock, stat::Stat},
     text::path::unsafe_symlink,
 };
 
@@ -100,7 +100,7 @@ impl Generator<'_> {
         let options = &self.transfer.options;
         let implied = !options.implied_dirs && entry.flags().has(flist::Flags::IMPLIED_DIR);
         if !(implied && entry.is_dir()) {
-            self.log.say(LogCode::Info, list::line(entry, options, &stamp));
+            self.log.say(LogCode::Info, list::line(entry, options, &clock::stamp));
         }
     }
 
@@ -244,14 +244,27 @@ impl Generator<'_> {
     /// A symlink, device or special file was just made: attributes, and the report unless it was `told`.
     fn made(&mut self, visit: Visit<'_>, old: Option<Stat>, told: bool, line: impl FnOnce() -> Vec<u8>) -> Result<()> {
         self.dest().set_new_attrs(visit.path, &visit.wanted);
-        if told {
-            // so was what is linked to it
-        } else if self.itemizing {
-            self.itemize(visit, old.as_ref(), Flags::LOCAL_CHANGE | Flags::REPORT_CHANGE)?;
-        } else if self.name_level() >= 1 {
-            self.log.say(LogCode::Info, line());
+        // If it was, so was what is linked to it.
+        if !told {
+            if self.itemizing {
+                self.itemize(visit, old.as_ref(), Flags::LOCAL_CHANGE | Flags::REPORT_CHANGE)?;
+            }
+            self.tell_name(line);
         }
         self.lead(visit, Led { told, ..Led::default() })
+    }
+
+    /// Tells a name where no items are told: the user, or else the log file.
+    pub(super) fn tell_name(&self, line: impl FnOnce() -> Vec<u8>) {
+        let by_items = self.transfer.protocol.version >= 29;
+        if self.name_level() == 0 || by_items && !self.logs_names() || !by_items && self.itemizing {
+            return;
+        }
+        self.log.say(if by_items { LogCode::Log } else { LogCode::Info }, line());
+    }
+
+    fn logs_names(&self) -> bool {
+        self.log.is_recorded() && !self.transfer.itemizes_in_log()
     }
 
     /// What a file's size is beyond, if it is. The second pass asks again for what the first one let through.

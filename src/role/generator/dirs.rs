@@ -186,8 +186,8 @@ impl Generator<'_> {
             Some(stat) => self.dest().set_attrs(path, &visit.wanted, stat, How { fresh: just_made, ..How::default() }),
             None => self.dest().set_new_attrs(path, &visit.wanted),
         };
-        if changed.any() && self.name_level() >= 1 && !self.itemizing && !told {
-            self.log.say(LogCode::Info, bytes![path, "/"]);
+        if changed.any() && !told {
+            self.tell_name(|| bytes![path, "/"]);
         }
         self.open_up(visit);
         self.dirs.last = path.to_vec();

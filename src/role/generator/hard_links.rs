@@ -277,9 +277,8 @@ impl Generator<'_> {
         }
         if self.itemizing {
             self.itemize_as(visit, old, LINKED, leader.shown)?;
-        } else if self.name_level() >= 1 {
-            self.log.say(LogCode::Info, bytes![visit.path, " => ", leader.shown]);
         }
+        self.tell_name(|| bytes![visit.path, " => ", leader.shown]);
         Ok(())
     }
 

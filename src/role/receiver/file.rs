@@ -24,7 +24,7 @@ use crate::{
     meta::Wanted,
     options::{Append, Info},
     proto::item::{Basis, Item},
-    role::{About, Feedback},
+    role::{About, Feedback, Whom},
     sys::{self, stat::stat_fd},
     transport::pair::Taker,
 };
@@ -126,19 +126,20 @@ impl Work<'_> {
     fn tell_before(&self, incoming: &Incoming<'_>) {
         let (transfer, log) = (self.transfer, self.log);
         if transfer.tells_before() {
-            transfer.tell(log, incoming.entry, &incoming.about);
+            transfer.tell(log, incoming.entry, &incoming.about, Whom::User);
         } else if !transfer.server() && log.info(Info::Name) >= 1 && self.tally.per_file() {
             log.say(LogCode::Info, incoming.path);
         }
     }
 
     fn tell_after(&self, incoming: &Incoming<'_>, before: u64) {
-        if !self.transfer.tells_before() {
-            let traffic = (0, self.reader.data_taken() - before);
-            let sum = self.transfer.shown_sum(incoming.entry, Some(&self.sum));
-            let about = About { traffic, sum, ..incoming.about.clone() };
-            self.transfer.tell(self.log, incoming.entry, &about);
+        if self.transfer.tells_before() && self.transfer.log_format.is_none() {
+            return;
         }
+        let traffic = (0, self.reader.data_taken() - before);
+        let sum = self.transfer.shown_sum(incoming.entry, Some(&self.sum));
+        let about = About { traffic, sum, ..incoming.about.clone() };
+        self.transfer.tell(self.log, incoming.entry, &about, self.transfer.hears_of_moved());
     }
 
     /// Builds the new file under a temporary name.

@@ -33,7 +33,7 @@ use crate::{
     },
     report::summary::Stats,
     role::{
-        About, Feedback, Transfer,
+        About, Feedback, Transfer, Whom,
         news::News,
         sender::counts,
         tally::{Tally, count_list},
@@ -298,11 +298,9 @@ impl Work<'_> {
         let path = self.single.clone().unwrap_or_else(|| entry.path());
         self.debug(|| bytes!["recv_files(", path, ")"]);
         if !item.flags.has(Flags::TRANSFER) {
-            if !self.transfer.server() {
-                let name = item.name.as_deref().unwrap_or_default();
-                let about = About { bits: item.flags.0, hard_link: name, ..About::default() };
-                self.transfer.tell_item(self.log, entry, &about);
-            }
+            let name = item.name.as_deref().unwrap_or_default();
+            let about = About { bits: item.flags.0, hard_link: name, ..About::default() };
+            self.transfer.tell_item(self.log, entry, &about);
             if item.flags.has(Flags::IS_NEW) {
                 self.tally.created(entry.mode());
             }
@@ -321,7 +319,7 @@ impl Work<'_> {
         self.tally.begin(entry.size(), self.list.place(index), self.list_complete);
         let about = About { bits: item.flags.0, ..About::default() };
         if !self.transfer.for_real() {
-            self.transfer.tell(self.log, entry, &about);
+            self.transfer.tell(self.log, entry, &about, Whom::User);
             return Ok(());
         }
         if entry.size() > LONG {

@@ -25,7 +25,7 @@ use crate::{
         sums::{SumHead, Sums},
     },
     report::summary::{Counts, Stats},
-    role::{About, Transfer, check_going_on, tally::Tally},
+    role::{About, Transfer, Whom, check_going_on, tally::Tally},
     transport::pair::Giver,
     wire::{Reader, Tag, Writer},
 };
@@ -213,7 +213,7 @@ impl<'a> Sender<'a> {
         list.count_into(&mut self.tally.stats);
         self.tally.begin(entry.size(), list.segments().place(request.index), list.is_complete());
         if !self.transfer.for_real() {
-            self.tell(list, entry, About { bits: request.item.flags.0, ..About::default() });
+            self.tell(list, entry, About { bits: request.item.flags.0, ..About::default() }, Whom::User);
             return self.echo(list, &request);
         }
         self.send(list, entry, &request)
@@ -221,17 +221,15 @@ impl<'a> Sender<'a> {
 
     /// An entry whose data does not move: told, counted, passed on to the receiver.
     fn pass_on(&mut self, list: &mut List, entry: Entry<'_>, request: &Request) -> Result<()> {
-        if !self.transfer.server() {
-            let name = request.item.name.as_deref().unwrap_or_default();
-            let about = About {
-                bits: request.item.flags.0,
-                sender: true,
-                hard_link: name,
-                source: list.source_of(entry),
-                ..About::default()
-            };
-            self.transfer.tell_item(self.log, entry, &about);
-        }
+        let name = request.item.name.as_deref().unwrap_or_default();
+        let about = About {
+            bits: request.item.flags.0,
+            sender: true,
+            hard_link: name,
+            source: list.source_of(entry),
+            ..About::default()
+        };
+        self.transfer.tell_item(self.log, entry, &about);
         if request.item.flags.has(Flags::IS_NEW) {
             self.tally.created(entry.mode());
         }
@@ -263,16 +261,17 @@ impl<'a> Sender<'a> {
         head.write(self.writer)?;
         let tells_before = self.transfer.tells_before();
         if tells_before {
-            self.tell(list, entry, About { bits: request.item.flags.0, ..About::default() });
+            self.tell(list, entry, About { bits: request.item.flags.0, ..About::default() }, Whom::User);
         } else if !self.transfer.server() && self.log.info(Info::Name) >= 1 && self.tally.per_file() {
             self.log.say(LogCode::Client, entry.path());
         }
         let moved = self.move_data(list, opened, entry, &sums, how)?;
-        if !tells_before {
+        if !tells_before || self.transfer.log_format.is_some() {
             let sum = moved.sum.as_deref();
             let sum = self.transfer.shown_sum(entry, sum);
             let traffic = (REQUEST + HEAD + moved.bytes, HEAD + sums.wire_len());
-            self.tell(list, entry, About { bits: request.item.flags.0, traffic, sum, ..About::default() });
+            let whom = self.transfer.hears_of_moved();
+            self.tell(list, entry, About { bits: request.item.flags.0, traffic, sum, ..About::default() }, whom);
         }
         if let Some((full_name, error)) = moved.error {
             self.errors |= io_error::GENERAL;
@@ -297,8 +296,8 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn tell(&self, list: &List, entry: Entry<'_>, about: About<'_>) {
-        self.transfer.tell(self.log, entry, &About { sender: true, source: list.source_of(entry), ..about });
+    fn tell(&self, list: &List, entry: Entry<'_>, about: About<'_>, whom: Whom) {
+        self.transfer.tell(self.log, entry, &About { sender: true, source: list.source_of(entry), ..about }, whom);
     }
 }
 

@@ -205,7 +205,7 @@ impl Sender<'_> {
         let size = opened.size;
         let watched = self.tally.is_watched() || self.log.debug(Debug::Deltasum) >= 2;
         // A line told afterwards may want the sum, or how many bytes went out.
-        let measured = self.transfer.format.is_some() && !self.transfer.tells_before();
+        let measured = self.transfer.measures();
         let plain = sums.head.count == 0 && self.transfer.options.bwlimit == 0 && !watched && !measured;
         if self.giver.is_none() || !plain || size == 0 || opened.is_device {
             return Ok(Some(opened));
