@@ -58,9 +58,12 @@ fn random_sequences() {
         let first = seed;
         while Instant::now() < end {
             seed += 1;
-            if let Some(text) = trial(seed, steps) {
-                eprintln!("{text}\n");
-                told.push(text);
+            match trial(seed, steps) {
+                None => eprintln!("seed {seed}: {steps} steps"),
+                Some(text) => {
+                    eprintln!("{text}\n");
+                    told.push(text);
+                }
             }
         }
         eprintln!("played {} seeds after {first}, {steps} steps each", seed - first);

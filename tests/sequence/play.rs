@@ -30,6 +30,9 @@ const PRELUDE: &str = "mk() { [ -d \"$1\" ] || { rm -rf \"$1\"; mkdir -p \"$1\";
 /// What stands beside each destination.
 const PLACES: [&str; 4] = ["dst", "alt", "alt2", "tmp"];
 
+/// No step takes a second; one that hangs is played again and again when it is made smaller.
+const HANGS: Duration = Duration::from_secs(20);
+
 struct Site {
     dir: tempfile::TempDir,
     ready: SystemTime,
@@ -101,7 +104,7 @@ impl Site {
             Route::Pull(ends) => (both(ends), words(step, &far(both(ends)), "far:", "")),
         };
         let argv: Vec<String> = argv.iter().map(|word| word.replace("HERE", &sandbox.display().to_string())).collect();
-        process::run(sandbox, &ends.client.path(), &argv, b"")
+        process::run_for(process::command(sandbox, &ends.client.path(), &argv), b"", HANGS)
     }
 }
 

@@ -93,7 +93,7 @@ const GROUPS: &[(u64, &[&str])] = &[
             "--backup-dir=../bak",
             "--backup-dir=../bak --suffix=.old",
             // one process makes it while another sets the time of the directory that holds it
-            "-O --backup-dir=.inside",
+            "--backup-dir=.inside",
         ],
     ),
     (
@@ -207,6 +207,9 @@ impl Dice {
         }
         if has_landed("--exclude=x") && self.chance(30) {
             options.extend(self.filters());
+            if options.iter().any(|option| option.ends_with("rules")) {
+                beside.push(format!("printf '%s\\n' '- {}' '+ {}' >rules", self.pick(PATTERNS), self.pick(PATTERNS)));
+            }
         }
         if self.chance(12) {
             let names: Vec<String> = (0..1 + self.below(6)).map(|_| self.listed_name()).collect();
@@ -225,20 +228,37 @@ impl Dice {
         if options.iter().any(|option| option.starts_with("--append")) {
             options.retain(|option| !(option.contains("-dest=") || option.starts_with("-y") || option == "-S"));
         }
+        // Other names of a link that is ignored for leading out are lost track of by the reference; and it hangs where
+        // deletions are put off while names are left as they are.
+        if options.iter().any(|option| option == "-H") {
+            let left = options.iter().any(|option| option == "--ignore-existing");
+            options.retain(|option| !(option.contains("--safe-links") || left && option.contains("--delete-delay")));
+        }
+        // What the receiver builds a file on may have become a pipe since it was chosen: the reference waits for what is in it.
+        if options.iter().any(|option| option.starts_with("-y")) {
+            options.push("--no-specials".into());
+        }
         // Before protocol 30 what the sender has without its directories ends the reference's generator, whose receiver may
-        // have put files in place by then; before 29 either end refuses some options first, and what is kept of a file that
-        // changes in place is what the reference takes for the file.
+        // have put files in place by then. Before 29 either end is the first to refuse some options, a local copy refuses
+        // rules that it need not tell anyone, a file that changes in place is taken for what is kept of it, and a partial
+        // directory that fails is removed.
         let old = |versions: &[u8]| versions.iter().any(|version| options.contains(&format!("--protocol={version}")));
         let has = |start: &str| options.iter().any(|option| option.starts_with(start));
+        let told = |part: &str| options.iter().any(|option| option.contains(part));
         let several = options.iter().any(|option| option.contains("-dest=") && option.contains(' '));
         let in_place = has("--inplace") || has("--append");
-        if old(&[27, 28, 29]) && options.iter().any(|option| option.contains("--no-implied-dirs"))
-            || old(&[27, 28])
-                && (has("-y") || has("-m") || has("-C") || several || in_place && (has("-b") || has("--backup")))
-        {
+        let before_29 = ["-y", "-m", "-C", "--partial-dir=.."].iter().any(|start| has(start))
+            || several
+            || in_place && (has("-b") || has("--backup"))
+            || has("--filter=") && told("--delete-excluded");
+        if old(&[27, 28, 29]) && told("--no-implied-dirs") || old(&[27, 28]) && before_29 {
             options.retain(|option| !option.starts_with("--protocol="));
         }
         let has = |start: &str| options.iter().any(|option| option.starts_with(start));
+        // What changes in place changes under all its names, sooner or later than it is looked at under another one.
+        if in_place {
+            beside.push("cp -a --no-preserve=links dst single && rm -rf dst && mv single dst".into());
+        }
         let own = has("--remove-s");
         if own {
             beside.push("rm -rf src; cp -a ../src src".into());
@@ -301,8 +321,8 @@ impl Dice {
             1 => filters.push(format!("--filter=:_{PER_DIR}")),
             2 => filters.insert(0, format!("--filter=dir-merge,e_{PER_DIR}")),
             3 => filters.push("-C".into()),
-            4 => filters
-                .insert(0, self.pick(&["-FF", "--filter=:-_a", "--filter=:n_.rules", "--filter=.s_rules"]).into()),
+            // no name that may be a pipe's: the reference waits for what is in it
+            4 => filters.insert(0, self.pick(&["-FF", "--filter=:n_.rules", "--filter=.s_rules"]).into()),
             5 => filters.push(self.pick(&["--exclude-from=rules", "--include-from=rules", "--filter=._rules"]).into()),
             _ => {}
         }
@@ -341,7 +361,9 @@ impl Dice {
             }
             8 => format!("[ -f {path} ] && truncate -s {} {path}", self.below(30_000)),
             9 => format!("mk {dir}; [ -e {other} ] && mv -T {other} {path}"),
-            10 => format!("chmod {} {path}", self.pick(&["600", "644", "755", "u+s", "g-r", "770"])),
+            // a directory that its owner may write to but not read ends with all three bits there, without privilege
+            10 if self.chance(15) => format!("[ -d {path} ] || chmod 600 {path}"),
+            10 => format!("chmod {} {path}", self.pick(&["700", "755", "u+s", "g-r", "770"])),
             11 if is_root() => format!("chown -h {}:{} {path}", self.below(3), self.below(4)),
             11 | 12 => format!("touch -h -d @{} {path}", 1_300_000_000 + self.below(9_999)),
             13 | 14 => format!("mk {dir}; [ -d {other} ] || ln -f {other} {path}"),
