@@ -15,11 +15,7 @@ use crate::{
     error::{Error, Result},
     filter::Filters,
     fs::{UNTRUSTED_LINK, is_untrusted_link},
-    log::{
-        Log, LogCode, Speaker,
-        file::LogFile,
-        terminal::{Style, Terminal},
-    },
+    log::{Log, LogCode, Speaker, file::LogFile, terminal::Terminal},
     options::{
         Options,
         parse::{self, Refusal, Wish},
@@ -69,7 +65,7 @@ fn run(options: &Options) -> u8 {
 /// The voice of this process before it has a role: on the terminal, and into the log file if there is one.
 fn voice(options: &Options) -> Log {
     let speaker = if options.is_server() { Speaker::Server } else { Speaker::Client };
-    let terminal = Arc::new(Terminal::new(Style::new(options)));
+    let terminal = Arc::new(Terminal::new(options));
     let log = Log::new(options.levels.clone(), terminal, speaker);
     let Some(path) = &options.log_file else { return log };
     let (file, opened) = LogFile::at(path, options.insecure_links);
@@ -107,7 +103,7 @@ fn refuse(refusal: &Refusal) -> u8 {
 /// A server whose arguments come over the wire (`-s`).
 fn read_args(secluded: parse::Secluded) -> u8 {
     let environment = |name: &str| env::var_os(name).map(OsString::into_vec);
-    match server::read_args() {
+    match server::read_args(secluded.options()) {
         Err(error) => fail(&error.by("server"), false, &voice(&Options::default())),
         Ok(words) => match secluded.read(&words, &environment) {
             Ok(wish) => fulfil(wish),

@@ -7,10 +7,7 @@ use crate::{
     error::{Error, ExitCode, Result},
     filter::Filters,
     flist::listed::{NameList, Names},
-    log::{
-        Log, LogCode, Speaker,
-        terminal::{self, Terminal},
-    },
+    log::{Log, LogCode, Speaker, terminal::Terminal},
     options::{
         Debug, Info, Options,
         forward::{FarArgs, client_info, far_args, local_server, settle_local},
@@ -123,7 +120,7 @@ impl Client<'_> {
         let theirs = local_server(&options, &dest);
         let (here, there) = pair(&self.wake);
         let (giver, taker) = handover(&self.wake);
-        let terminal = Arc::new(Terminal::new(terminal::Style::new(&theirs)));
+        let terminal = Arc::new(Terminal::new(&theirs));
         let far = server::Local {
             options: &theirs,
             end: there.woken_by(&far_wake),

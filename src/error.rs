@@ -116,6 +116,15 @@ impl Error {
     }
 }
 
+/// A system error in the C library's words alone: `Permission denied`.
+pub fn errno_words(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(end) = text.rfind(" (os error ") {
+        text.truncate(end);
+    }
+    text
+}
+
 /// The reference's rendering of a system error: `Permission denied (13)`, in the C library's words.
 pub fn errno_text(error: &io::Error) -> String {
     match error.raw_os_error() {

@@ -7,7 +7,7 @@ use crate::{
     filter::Filters,
     flist::listed::{NameList, Names},
     log::Log,
-    options::{Mode, Options},
+    options::{Mode, Options, charset::Charset},
     proto::{Side, args},
     session::{self, Ended, Shelf, Start, finish},
     sys::{poll::Wake, process, signal},
@@ -58,11 +58,16 @@ fn serve(options: &Options, filters: Filters, log: &Log) -> Result<ExitCode> {
 }
 
 /// The arguments of a client that sends them over the wire (`-s`). C: main.c, am_server with protect_args
-pub fn read_args() -> Result<Vec<Vec<u8>>> {
+pub fn read_args(options: &Options) -> Result<Vec<Vec<u8>>> {
+    let mut from_wire = Charset::of(options).map(|charset| charset.from_wire()).transpose()?;
     let wake = Wake::new().map_err(|error| session::ipc("eventfd", &error))?;
     let Connection { read, .. } = Connection::stdio(&wake).map_err(|error| session::ipc("stdio", &error))?;
     // Nothing may be read beyond the arguments: what follows belongs to the session.
-    args::receive(&mut Reader::unbuffered(read, "server"))
+    let mut args = args::receive(&mut Reader::unbuffered(read, "server"))?;
+    if let Some(text) = &mut from_wire {
+        args.iter_mut().for_each(|arg| *arg = text.as_far_as_possible(arg));
+    }
+    Ok(args)
 }
 
 /// Where the names come from that the client's `--files-from` means; `-` is the client itself.

@@ -213,7 +213,7 @@ fn ours(case: &Case, protocol: &Protocol, names: &mut Vec<Vec<String>>) -> Vec<u
     let args = case.args.iter().map(|arg| arg.clone().into_bytes());
     let mut walker =
         Walker::new(&options, protocol, None, args, Filters::from_options(&options, &log).unwrap(), &log).unwrap();
-    let mut encoder = Encoder::new(&options, protocol, &log);
+    let mut encoder = Encoder::new(&options, protocol, &log).unwrap();
     let (mut out, kept) = Writer::into_memory();
     let mut last = 1;
     let mut before = None;

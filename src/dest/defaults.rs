@@ -6,7 +6,7 @@ use std::{io, os::fd::AsFd};
 use super::Dest;
 use crate::{
     bytes,
-    error::errno_text,
+    error::errno_words,
     log::LogCode,
     meta::acl::{self, Acl},
     options::Debug,
@@ -80,8 +80,7 @@ fn tell_failure(dest: Dest<'_>, dir: &[u8], error: &io::Error) {
     if expected {
         return;
     }
-    let text = errno_text(error);
-    let reason = text.rfind(" (").and_then(|end| text.get(..end)).unwrap_or(&text);
+    let reason = errno_words(error);
     let what = bytes!["default_perms_for_dir: sys_acl_get_file(", dir, ", ACL_TYPE_DEFAULT): "];
     dest.log.say(LogCode::Warning, bytes![what, reason, ", falling back on umask"]);
 }

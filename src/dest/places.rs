@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     bytes,
-    error::{Error, ExitCode, Result, errno_text},
+    error::{Error, ExitCode, Result, errno_words},
     fs::{Follow, Root, UntrustedLink, is_untrusted_link},
     log::{Log, LogCode},
     options::{Info, Options},
@@ -119,8 +119,7 @@ fn unusable(what: &str, dir: &[u8], there: bool, error: &io::Error, log: &Log) -
         return Error::silent(ExitCode::SYNTAX);
     }
     let what = if what == "temp-dir" { "temp-dir " } else { "" };
-    let text = errno_text(error);
-    let reason = text.rfind(" (").and_then(|end| text.get(..end)).unwrap_or(&text);
+    let reason = errno_words(error);
     log.say(LogCode::Error, bytes!["Failed to stat ", what, dir, ": ", reason]);
     Error::silent(ExitCode::FILE_IO)
 }

@@ -62,6 +62,8 @@ pub(super) struct Plan {
     pub(super) implied_dirs: bool,
     pub(super) inc_recurse: bool,
     pub(super) missing: Missing,
+    /// Entries are numbered as they travel, not as they are sorted.
+    keep_numbers: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -137,13 +139,14 @@ impl Walker {
         Ok(Self {
             args: args.into_iter().collect(),
             sources,
-            examiner: Examiner::new(options, protocol, chmod, filters, log),
+            examiner: Examiner::new(options, protocol, chmod, filters, log)?,
             plan: Plan {
                 recurse: options.recurse(),
                 relative: options.relative,
                 implied_dirs: options.relative && (options.implied_dirs || protocol.version >= 30),
                 inc_recurse: protocol.compat.inc_recurse,
                 missing,
+                keep_numbers: options.iconv.is_some(),
             },
             order: Order::of(protocol.version),
             view: View::new(options, log),
@@ -244,6 +247,9 @@ impl Walker {
 
     /// Sorts a complete segment and remembers its directories.
     pub fn finish(&mut self, mut segment: Segment) -> Result<Arc<Segment>> {
+        if self.plan.keep_numbers {
+            segment.keep_numbers();
+        }
         order::sort(&mut segment, self.order);
         self.next_index = segment.next_first_index();
         let is_first = self.parent.is_none();
@@ -279,9 +285,13 @@ impl Walker {
         }
         self.implied = Implied::default();
         let mut children = Vec::new();
-        for (_, entry) in segment.entries().filter(|(_, entry)| entry.is_dir()) {
-            let index = self.next_dir;
-            self.next_dir += 1;
+        let first_dir = self.next_dir;
+        let numbered = segment.dirs_by_number();
+        self.next_dir += numbered.len() as i32;
+        let mut indexes: Vec<(usize, i32)> = numbered.into_iter().zip(first_dir..).collect();
+        indexes.sort_unstable();
+        for (at, index) in indexes {
+            let entry = segment.entry(at);
             if entry.base() == b"." {
                 continue;
             }

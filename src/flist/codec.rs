@@ -6,6 +6,7 @@
 pub use super::form::Counts;
 use super::{
     Entry, Flags, Segment,
+    charset::Outgoing,
     form::{Last, Rules, is_special, xmit},
     io_error,
 };
@@ -61,11 +62,13 @@ pub struct Encoder {
     groups: Seen,
     counts: Counts,
     log: Log,
+    charset: Option<Outgoing>,
 }
 
 impl Encoder {
-    pub fn new(options: &Options, protocol: &Protocol, log: &Log) -> Self {
-        Self {
+    /// Fails where a character set is not known.
+    pub fn new(options: &Options, protocol: &Protocol, log: &Log) -> Result<Self> {
+        Ok(Self {
             rules: Rules::new(options, protocol),
             delete: options.delete,
             last: Last::default(),
@@ -74,7 +77,8 @@ impl Encoder {
             groups: Seen::new(Kind::Group),
             counts: Counts::default(),
             log: log.clone(),
-        }
+            charset: Outgoing::new(options, protocol)?,
+        })
     }
 
     pub fn counts(&self) -> Counts {
@@ -93,6 +97,7 @@ impl Encoder {
     fn entry(&mut self, out: &mut Writer, entry: Entry<'_>, index: i32, first_index: i32) -> Result<()> {
         let mode = entry.mode();
         let first = self.last.name.is_empty();
+        self.take_name(entry);
         let link = self.link(entry, index);
         let mut flags = self.type_flags(entry) | self.rdev_flags(entry) | link.flags();
         if mode == self.last.mode {
@@ -125,7 +130,6 @@ impl Encoder {
         if has_atime && atime == self.last.atime && self.rules.version >= 28 {
             flags |= xmit::SAME_ATIME;
         }
-        entry.path_into(&mut self.name);
         let common = common_start(&self.name, &self.last.name);
         flags |= if common > 0 { xmit::SAME_NAME } else { 0 };
         flags |= if self.name.len() - common > 255 { xmit::LONG_NAME } else { 0 };
@@ -165,8 +169,7 @@ impl Encoder {
         self.remember(entry, atime);
         self.write_rdev(out, flags, mode)?;
         if self.rules.links && entry.is_symlink() {
-            varint30(out, entry.link_target().len() as i32, self.rules.version)?;
-            out.bytes(entry.link_target())?;
+            self.write_target(out, entry.link_target())?;
         }
         if let Link::Inode { device, inode, same_device } = link {
             if !same_device {
@@ -175,6 +178,28 @@ impl Encoder {
             out.longint(inode.cast_signed())?;
         }
         self.write_sum(out, entry)
+    }
+
+    /// The name as it travels. What cannot be converted is in no list.
+    fn take_name(&mut self, entry: Entry<'_>) {
+        let converted = match &mut self.charset {
+            Some(charset) => charset.name(entry.dir_slash(), entry.base(), &mut self.name).is_ok(),
+            None => false,
+        };
+        if !converted {
+            entry.path_into(&mut self.name);
+        }
+    }
+
+    fn write_target(&mut self, out: &mut Writer, target: &[u8]) -> Result<()> {
+        let mut converted = Vec::new();
+        let charset = self.charset.as_mut();
+        let target = match charset.map(|charset| charset.target(target, &mut converted)) {
+            Some(Ok(())) => &converted,
+            _ => target,
+        };
+        varint30(out, target.len() as i32, self.rules.version)?;
+        out.bytes(target)
     }
 
     /// What is to be said of further names of a file.

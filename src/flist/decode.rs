@@ -1,10 +1,15 @@
 //! The receiving side of the wire form: one entry from untrusted bytes, checked, or the end of the run.
 
+use std::{env, os::unix::ffi::OsStringExt};
+
 use super::{
     Attributes, Flags, HardLink, MAX_PATH, Segment,
+    charset::Incoming,
     content::Contents,
+    examine::cannot_convert,
     form::{Counts, Last, Rules, is_device, is_special, kind, xmit},
     inodes::{self, Inodes},
+    io_error,
     requested::Requested,
     split_path,
 };
@@ -13,11 +18,15 @@ use crate::{
     error::{Error, ExitCode, Result},
     filter::{Filters, Name},
     log::{Log, LogCode},
-    meta::ids::{Kind, Mapping, am_root},
+    meta::{
+        Names,
+        ids::{Kind, Mapping, am_root},
+    },
     options::{Debug, Options},
     proto::Protocol,
     sys::{
         clock,
+        iconv::Stop,
         stat::{make_device, split_device},
     },
     text::{
@@ -59,11 +68,18 @@ pub(super) struct EntryDecoder {
     sum: Vec<u8>,
     /// Numbers of groups of hard links, before protocol 30.
     pub inodes: Inodes,
+    charset: Option<Incoming>,
+    /// What full names begin with.
+    pub names: Names,
+    /// Error bits of our own.
+    pub io_error: i32,
+    /// A server's voice, whose texts are converted on their way.
+    server: bool,
 }
 
 /// An entry's attributes while they come in.
 #[derive(Default)]
-struct Incoming {
+struct Fields {
     size: i64,
     nsec: u32,
     rdev: (u32, u32),
@@ -108,6 +124,10 @@ impl EntryDecoder {
             target: Vec::new(),
             sum: Vec::new(),
             inodes: Inodes::new(),
+            charset: Incoming::new(options, protocol)?,
+            names: Names { base: current_dir(), module: None },
+            io_error: 0,
+            server: options.is_server(),
         })
     }
 
@@ -119,8 +139,8 @@ impl EntryDecoder {
     /// Reads the entry behind `flags` into the segment. C: flist.c recv_file_entry
     pub fn entry(&mut self, from: &mut Reader, flags: u32, segment: &mut Segment) -> Result<()> {
         let common = self.read_name(from, flags)?;
-        let path = self.checked_name()?;
-        let mut incoming = Incoming::default();
+        let mut path = self.checked_name()?;
+        let mut incoming = Fields::default();
         self.read_link_index(from, flags, segment, &mut incoming)?;
         match incoming.abbreviated {
             Some(position) => self.copy_attributes(segment, position, &mut incoming),
@@ -128,7 +148,12 @@ impl EntryDecoder {
         }
         self.check_entry(&path, &incoming)?;
         let kept = self.entry_flags(flags, &path, common);
-        self.read_target(from, segment, &incoming)?;
+        if let Some(stop) = self.read_target(from, segment, &incoming)? {
+            let name = self.names.full(&path);
+            self.cannot_convert(LogCode::ErrorXfer, "symlink data for: ", &name, stop);
+            segment.bad_links.push((name, stop));
+            path.truncate(memchr::memrchr(b'/', &path).map_or(0, |slash| slash + 1)); // it takes no part
+        }
         self.read_inode(from, flags, &mut incoming)?;
         self.read_sum(from, segment, &incoming)?;
         self.store(segment, &path, kept, &incoming)?;
@@ -167,7 +192,14 @@ impl EntryDecoder {
     fn checked_name(&mut self) -> Result<Vec<u8>> {
         let mut name = std::mem::take(&mut self.name);
         name.clear();
-        name.extend_from_slice(&self.last.name);
+        match &mut self.charset {
+            None => name.extend_from_slice(&self.last.name),
+            Some(charset) => {
+                if let Err(stop) = charset.name(&self.last.name, &mut name) {
+                    self.cannot_convert(LogCode::Error, "filename: ", &self.last.name.clone(), stop);
+                }
+            }
+        }
         if name.is_empty() || is_plain(&name) {
             return Ok(name);
         }
@@ -181,9 +213,20 @@ impl EntryDecoder {
         }
     }
 
+    /// A name that is not converted leaves an entry that takes no part; a server tells it as it came.
+    fn cannot_convert(&mut self, code: LogCode, what: &str, name: &[u8], stop: Stop) {
+        self.io_error |= io_error::GENERAL;
+        let line = cannot_convert(self.log.speaker(), what, name, stop);
+        if self.server && code == LogCode::Error {
+            self.log.say_from_wire(code, line);
+        } else {
+            self.log.say(code, line);
+        }
+    }
+
     /// From protocol 30 on a further link names the first one by its index: in an earlier segment, or in this one,
     /// and then nothing else is sent.
-    fn read_link_index(&self, from: &mut Reader, flags: u32, segment: &mut Segment, into: &mut Incoming) -> Result<()> {
+    fn read_link_index(&self, from: &mut Reader, flags: u32, segment: &mut Segment, into: &mut Fields) -> Result<()> {
         if self.rules.version < 30 || flags & xmit::HLINKED == 0 {
             return Ok(());
         }
@@ -207,7 +250,7 @@ impl EntryDecoder {
     }
 
     /// Before protocol 30 every file with further names, and before 28 every file, tells device and inode.
-    fn read_inode(&mut self, from: &mut Reader, flags: u32, into: &mut Incoming) -> Result<()> {
+    fn read_inode(&mut self, from: &mut Reader, flags: u32, into: &mut Fields) -> Result<()> {
         let version = self.rules.version;
         let told = flags & xmit::HLINKED != 0 || version < 28 && into.really_file;
         if version >= 30 || !self.rules.hard_links || !told {
@@ -221,7 +264,7 @@ impl EntryDecoder {
         Ok(())
     }
 
-    fn copy_attributes(&mut self, segment: &Segment, position: usize, into: &mut Incoming) {
+    fn copy_attributes(&mut self, segment: &Segment, position: usize, into: &mut Fields) {
         let first = segment.entry(position);
         self.last.mtime = first.mtime().0;
         self.last.mode = first.mode();
@@ -244,7 +287,7 @@ impl EntryDecoder {
         into.really_file = first.is_file();
     }
 
-    fn read_attributes(&mut self, from: &mut Reader, flags: u32, into: &mut Incoming) -> Result<()> {
+    fn read_attributes(&mut self, from: &mut Reader, flags: u32, into: &mut Fields) -> Result<()> {
         let version = self.rules.version;
         into.size = if version < 30 { from.longint()? } else { from.varlong(3)? };
         if flags & xmit::SAME_TIME == 0 {
@@ -324,7 +367,7 @@ impl EntryDecoder {
         Ok(())
     }
 
-    fn read_rdev(&mut self, from: &mut Reader, flags: u32, into: &mut Incoming) -> Result<()> {
+    fn read_rdev(&mut self, from: &mut Reader, flags: u32, into: &mut Fields) -> Result<()> {
         let (version, mode) = (self.rules.version, self.last.mode);
         if !self.rules.has_rdev(mode) {
             if is_device(mode) {
@@ -359,7 +402,7 @@ impl EntryDecoder {
     }
 
     /// What must hold of any entry before more of it is read.
-    fn check_entry(&self, path: &[u8], incoming: &Incoming) -> Result<()> {
+    fn check_entry(&self, path: &[u8], incoming: &Fields) -> Result<()> {
         if incoming.size < 0 {
             return Err(Error::new(ExitCode::UNSUPPORTED, "Offset underflow: file-length is negative"));
         }
@@ -400,14 +443,15 @@ impl EntryDecoder {
         result
     }
 
-    fn read_target(&mut self, from: &mut Reader, segment: &Segment, incoming: &Incoming) -> Result<()> {
+    /// What a link points to; or why that cannot be converted.
+    fn read_target(&mut self, from: &mut Reader, segment: &Segment, incoming: &Fields) -> Result<Option<Stop>> {
         self.target.clear();
         if !self.rules.links || kind(self.last.mode) != libc::S_IFLNK {
-            return Ok(());
+            return Ok(None);
         }
         if let Some(position) = incoming.abbreviated {
             self.target.extend_from_slice(segment.entry(position).link_target());
-            return Ok(());
+            return Ok(None);
         }
         if self.wishes.munge_links {
             self.target.extend_from_slice(MUNGE_PREFIX);
@@ -415,13 +459,22 @@ impl EntryDecoder {
         let start = self.target.len();
         self.target.resize(start + incoming.target_len, 0);
         from.exact(&mut self.target[start..])?;
+        if let Some(charset) = self.charset.as_mut().filter(|charset| charset.converts_links()) {
+            match charset.target(&self.target.split_off(start)) {
+                Ok(target) => self.target.extend(target),
+                Err(stop) => {
+                    self.target.clear();
+                    return Ok(Some(stop));
+                }
+            }
+        }
         if let Some(end) = memchr::memchr(0, &self.target) {
             self.target.truncate(end);
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn read_sum(&mut self, from: &mut Reader, segment: &Segment, incoming: &Incoming) -> Result<()> {
+    fn read_sum(&mut self, from: &mut Reader, segment: &Segment, incoming: &Fields) -> Result<()> {
         self.sum.clear();
         if self.rules.sum_len == 0 || (!incoming.really_file && self.rules.version >= 28) {
             return Ok(());
@@ -438,7 +491,7 @@ impl EntryDecoder {
         Ok(())
     }
 
-    fn store(&mut self, segment: &mut Segment, path: &[u8], flags: Flags, incoming: &Incoming) -> Result<()> {
+    fn store(&mut self, segment: &mut Segment, path: &[u8], flags: Flags, incoming: &Fields) -> Result<()> {
         let last = &self.last;
         let who = self.log.speaker();
         let is_file = kind(last.mode) == libc::S_IFREG;
@@ -468,6 +521,10 @@ impl EntryDecoder {
         }
         Ok(())
     }
+}
+
+fn current_dir() -> Vec<u8> {
+    env::current_dir().map_or_else(|_| Vec::new(), |dir| dir.into_os_string().into_vec())
 }
 
 /// Whether tidying would change nothing: no doubled, leading or trailing slash, no `.` or `..`.

@@ -1,6 +1,6 @@
 //! A segment as `--debug=flist3` shows it.
 
-use super::{Entry, Flags, Segment, inodes::further, sources::Sources};
+use super::{Entry, Flags, Segment, examine::cannot_convert, inodes::further, sources::Sources};
 use crate::{
     bytes,
     log::{Log, LogCode, Speaker},
@@ -31,6 +31,9 @@ impl Segment {
     pub fn tell_taken_over(&self, log: &Log, options: &Options) {
         for &(index, first) in &self.further {
             log.say(LogCode::Info, further(log.speaker(), index, first, self.first_index));
+        }
+        for (name, stop) in &self.bad_links {
+            log.say(LogCode::ErrorXfer, cannot_convert(log.speaker(), "symlink data for: ", name, *stop));
         }
         if log.debug(Debug::Flist) < 2 {
             return;

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Attributes, Flags, Segment, Span,
+    charset::Outgoing,
     form::is_device,
     inodes::Inodes,
     io_error,
@@ -14,15 +15,15 @@ use super::{
 };
 use crate::{
     bytes,
-    error::Result,
+    error::{Result, errno_words},
     filter::{Filters, Name},
     fs::scan::Kind,
     hash::{Algorithm, Sum},
-    log::{Log, LogCode},
+    log::{Log, LogCode, Speaker},
     meta::read,
     options::{Debug, Dirs, Info, Options},
     proto::{Protocol, negotiate},
-    sys::{at, clock, stat, stat::Stat},
+    sys::{at, clock, iconv::Stop, stat, stat::Stat},
     text::{mode::Chmod, path},
 };
 
@@ -83,11 +84,21 @@ pub(super) struct Examiner {
     target: Vec<u8>,
     /// The files with further names, for `-H`.
     inodes: Option<Inodes>,
+    charset: Option<Outgoing>,
+    /// What became of the name or link looked at last; nobody reads it.
+    converted: Vec<u8>,
 }
 
 impl Examiner {
-    pub fn new(options: &Options, protocol: &Protocol, chmod: Option<Chmod>, filters: Filters, log: &Log) -> Self {
-        Self {
+    /// Fails where a character set is not known.
+    pub fn new(
+        options: &Options,
+        protocol: &Protocol,
+        chmod: Option<Chmod>,
+        filters: Filters,
+        log: &Log,
+    ) -> Result<Self> {
+        Ok(Self {
             dirs: options.dirs != Dirs::Skip,
             copy_links: options.copy_links,
             copy_dirlinks: options.copy_dirlinks,
@@ -108,7 +119,9 @@ impl Examiner {
             log: log.clone(),
             target: Vec::new(),
             inodes: (options.hard_links > 0).then(|| Inodes::for_list(protocol.version)),
-        }
+            charset: Outgoing::new(options, protocol)?,
+            converted: Vec::new(),
+        })
     }
 
     /// Nothing more will be listed.
@@ -311,6 +324,9 @@ impl Examiner {
             self.complain(bytes!["skipping symlink with 0-length value: ", full_name(segment, place)]);
             return Ok(None);
         }
+        if self.charset.is_some() && !self.can_travel(segment, place, is_symlink && self.links) {
+            return Ok(None);
+        }
         let mode = match &self.chmod {
             Some(chmod) if !is_symlink && stat.mode != 0 => chmod.apply(stat.mode),
             _ => stat.mode,
@@ -336,6 +352,22 @@ impl Examiner {
         Ok(Some(segment.len() - 1))
     }
 
+    /// Whether name and, of a link, text can be converted; said if not. C: in flist.c send_file_name
+    fn can_travel(&mut self, segment: &Segment, place: Place<'_>, is_symlink: bool) -> bool {
+        let Some(charset) = &mut self.charset else { return true };
+        let dir = segment.dirs.get(place.dir as usize).map_or(&b""[..], |dir| segment.bytes(dir.name));
+        let (what, name, stop) = match charset.name(dir, place.base, &mut self.converted) {
+            Err(stop) => ("filename: ", path_of(segment, place), stop),
+            Ok(()) if !is_symlink => return true,
+            Ok(()) => match charset.target(&self.target, &mut self.converted) {
+                Ok(()) => return true,
+                Err(stop) => ("symlink data for: ", full_name(segment, place), stop),
+            },
+        };
+        self.complain(cannot_convert(self.log.speaker(), what, &name, stop));
+        false
+    }
+
     /// `--copy-devices`: a device goes as a file with its contents, as of now.
     fn device_as_file(&self, stat: &mut Stat, place: Place<'_>, segment: &Segment) {
         if stat.size == 0 && is_device(stat.mode) {
@@ -355,6 +387,11 @@ impl Examiner {
             Err(_) => Ok(Sum::zero(algorithm)),
         }
     }
+}
+
+/// `[sender] cannot convert filename: NAME (Invalid argument)`
+pub(super) fn cannot_convert(speaker: Speaker, what: &str, name: &[u8], stop: Stop) -> Vec<u8> {
+    bytes!["[", speaker.name(), "] cannot convert ", what, name, " (", errno_words(&stop.into()), ")"]
 }
 
 /// The length of a device's contents; 0 where it cannot be opened.

@@ -8,10 +8,10 @@ use std::{io, os::fd::AsFd};
 use super::MAX_PATH;
 use crate::{
     bytes,
-    error::{Error, ExitCode, Result, errno_text},
+    error::{Error, ExitCode, Result, errno_text, errno_words},
     fs::{self, Follow},
     log::{Log, LogCode},
-    options::Options,
+    options::{Options, charset::Text},
     sys::poll::{Interest, Wake},
     transport::fd::{FdReader, Port},
     wire::{ReadHalf, Reader, Writer},
@@ -51,9 +51,8 @@ impl NameList {
             path => open_file(path, options, log).and_then(|file| Port::shared(file.as_fd(), Interest::Read)),
         };
         let port = port.map_err(|error| {
-            let why = errno_text(&error);
-            let words = why.rsplit_once(" (").map_or(&*why, |(words, _)| words);
-            Error::new(ExitCode::SYNTAX, bytes!["rsync: failed to open files-from file ", path, ": ", words])
+            let why = errno_words(&error);
+            Error::new(ExitCode::SYNTAX, bytes!["rsync: failed to open files-from file ", path, ": ", why])
         })?;
         Ok(Self::over(Box::new(FdReader::new(port, wake)), options.from0))
     }
@@ -101,7 +100,12 @@ impl NameList {
 
     /// Passes the list on to the peer as it is read; `each` hears of every name before it leaves. A list that cannot be
     /// read any more ends there. C: io.c forward_filesfrom_data
-    pub fn forward(mut self, writer: &mut Writer, mut each: impl FnMut(&[u8])) -> Result<()> {
+    pub fn forward(
+        mut self,
+        writer: &mut Writer,
+        mut to_wire: Option<Text>,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<()> {
         let (mut name, mut piece) = (Vec::new(), Vec::with_capacity(PIECE));
         let mut last = 0;
         while self.fill_for_peer()? {
@@ -110,11 +114,18 @@ impl NameList {
                 let byte = if self.ends(byte) { 0 } else { byte };
                 match (byte, last) {
                     (0, 0) => continue,
-                    (0, _) => each(&std::mem::take(&mut name)),
+                    (0, _) => {
+                        if let Some(text) = &mut to_wire {
+                            piece.extend(text.as_far_as_possible(&name));
+                        }
+                        each(&std::mem::take(&mut name));
+                    }
                     _ if name.len() < MAX_PATH => name.push(byte),
                     _ => {}
                 }
-                piece.push(byte);
+                if byte == 0 || to_wire.is_none() {
+                    piece.push(byte);
+                }
                 last = byte;
             }
             self.at = self.buffer.len();
@@ -122,6 +133,9 @@ impl NameList {
             writer.flush()?;
         }
         if last != 0 {
+            if let Some(text) = &mut to_wire {
+                writer.bytes(&text.as_far_as_possible(&name))?;
+            }
             each(&name);
             writer.byte(0)?;
         }
@@ -138,15 +152,20 @@ impl NameList {
 }
 
 /// The next name of a list that the peer sends; `None` at its end.
-pub fn from_peer(reader: &mut Reader) -> Result<Option<Vec<u8>>> {
+pub fn from_peer(reader: &mut Reader, from_wire: Option<&mut Text>) -> Result<Option<Vec<u8>>> {
     let mut name = Vec::new();
     loop {
         match reader.byte()? {
-            0 => return Ok((!name.is_empty()).then_some(name)),
+            0 => break,
             byte if name.len() < MAX_PATH - 1 => name.push(byte),
             _ => {}
         }
     }
+    if let Some(text) = from_wire {
+        name = until_nul(text.as_far_as_possible(&name));
+        name.truncate(MAX_PATH - 1);
+    }
+    Ok((!name.is_empty()).then_some(name))
 }
 
 fn open_file(path: &[u8], options: &Options, log: &Log) -> io::Result<std::fs::File> {
@@ -191,7 +210,7 @@ mod tests {
     fn forwarded(text: &[u8], nul: bool) -> (Vec<u8>, Vec<Vec<u8>>) {
         let mut asked = Vec::new();
         let sent = Writer::written(|writer| {
-            list(text, nul).forward(writer, |name| asked.push(name.to_vec())).unwrap();
+            list(text, nul).forward(writer, None, |name| asked.push(name.to_vec())).unwrap();
         });
         (sent, asked)
     }
@@ -222,9 +241,9 @@ mod tests {
     #[test]
     fn what_was_forwarded_is_read() {
         let mut reader = Reader::over(forwarded(b"a\n/b/./c/\n", false).0);
-        let mut next = || from_peer(&mut reader).unwrap();
+        let mut next = || from_peer(&mut reader, None).unwrap();
         assert_eq!((next(), next(), next()), (Some(b"a".to_vec()), Some(b"/b/./c/".to_vec()), None));
         let long = [&[b'x'; 5000][..], b"\0\0"].concat();
-        assert_eq!(from_peer(&mut Reader::over(long)).unwrap().unwrap().len(), MAX_PATH - 1);
+        assert_eq!(from_peer(&mut Reader::over(long), None).unwrap().unwrap().len(), MAX_PATH - 1);
     }
 }

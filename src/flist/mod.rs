@@ -6,6 +6,7 @@
 
 mod arguments;
 pub mod build;
+mod charset;
 pub mod codec;
 mod content;
 mod decode;
@@ -173,8 +174,10 @@ impl FileList {
     /// The place of a file index in the whole list: without the numbers that stand for directories.
     /// C: progress.c set_current_file_index
     pub fn place(&self, index: i32) -> i64 {
-        let gaps = self.position_of(index).map_or(0, |position| self.gaps(position));
-        i64::from(index) - gaps
+        let Some((position, segment)) = self.position_of(index).and_then(|at| Some((at, self.segment(at)?))) else {
+            return i64::from(index);
+        };
+        segment.sorted_index(index) - self.gaps(position)
     }
 
     /// The place of the last entry of the segment worked on; `None` when all are done.

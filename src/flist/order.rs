@@ -169,6 +169,7 @@ pub fn sort(segment: &mut Segment, order: Order) {
         Order::Bytes => bytes_order(segment),
     };
     if let Some(sorted) = sorted {
+        segment.renumber(&sorted);
         rearrange(&mut segment.records, sorted);
     }
 }

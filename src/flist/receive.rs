@@ -15,6 +15,7 @@ use crate::{
     error::{Error, ExitCode, Result},
     filter::{Filters, Name},
     log::{Log, LogCode},
+    meta::Names,
     options::{Debug, Options},
     proto::Protocol,
     text::mode::Chmod,
@@ -25,7 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Received {
     pub segment: Segment,
-    /// Error bits that the sender reported with this list; 0 with `--ignore-errors`.
+    /// Error bits that the sender reported with this list (0 with `--ignore-errors`), and our own.
     pub io_error: i32,
 }
 
@@ -53,6 +54,8 @@ pub struct Decoder {
     order: Order,
     relative: bool,
     prune: bool,
+    /// Entries are numbered as they came, not as they are sorted.
+    keep_numbers: bool,
     dirs: Vec<Slot>,
     next_index: i32,
     view: View,
@@ -75,6 +78,7 @@ impl Decoder {
             order: Order::of(protocol.version),
             relative: options.relative,
             prune: options.prune_empty_dirs,
+            keep_numbers: options.iconv.is_some(),
             dirs: Vec::new(),
             next_index: i32::from(protocol.compat.inc_recurse),
             view: View::new(options, log),
@@ -95,6 +99,11 @@ impl Decoder {
     /// Speaks through another voice from now on: who reads the first list may not be who reads the others.
     pub fn speak_as(&mut self, log: &Log) {
         self.entries.log = log.clone();
+    }
+
+    /// What error lines put before the names of entries from now on.
+    pub fn call_files(&mut self, names: Names) {
+        self.entries.names = names;
     }
 
     pub fn counts(&self) -> Counts {
@@ -148,6 +157,9 @@ impl Decoder {
         if let Some(mut call) = self.on_progress.take() {
             call(Coming::All(segment.len()));
         }
+        if self.keep_numbers {
+            segment.keep_numbers();
+        }
         order::sort(&mut segment, self.order);
         if !self.entries.rules.inc_recurse {
             self.read_id_lists(from)?;
@@ -156,7 +168,7 @@ impl Decoder {
             }
             self.translate_ids(&mut segment);
         }
-        let dirs: Vec<usize> = (0..segment.len()).filter(|&at| segment.entry(at).is_dir()).collect();
+        let dirs = segment.dirs_by_number();
         order::weed_duplicates(&mut segment, self.order, &log);
         if self.relative {
             segment.strip_root();
@@ -177,6 +189,7 @@ impl Decoder {
             log.say(LogCode::Info, "recv_file_list done");
         }
         let io_error = if self.entries.rules.ignore_errors { 0 } else { errors & io_error::VALID };
+        let io_error = io_error | self.entries.io_error;
         Ok(Received { segment, io_error })
     }
 

@@ -5,6 +5,7 @@ use crate::{
     bytes,
     error::{Error, ExitCode, Result},
     log::Speaker,
+    sys::iconv::Stop,
 };
 
 /// A stretch of a segment's byte arena.
@@ -101,8 +102,22 @@ pub struct Segment {
     pub(crate) extras: Vec<Extra>,
     links: Vec<Linked>,
     inodes: Vec<(u64, u64)>,
+    /// Where entries are numbered as they came, not as they are sorted.
+    numbers: Option<Box<Numbers>>,
     /// For `--debug=hlink`: entries as they came, and the first names that they referred to.
     pub(crate) further: Vec<(i32, i32)>,
+    /// Links whose texts could not be converted, by their full names.
+    pub(super) bad_links: Vec<(Vec<u8>, Stop)>,
+}
+
+/// With `--iconv` names may sort otherwise at the other end, so both number entries in the order in which they travelled.
+/// C: need_unsorted_flist
+#[derive(Debug)]
+struct Numbers {
+    /// By position.
+    of_position: Vec<u32>,
+    /// By number.
+    position_of: Vec<u32>,
 }
 
 /// A view of one entry: two words, copied freely.
@@ -139,7 +154,8 @@ impl Segment {
         self.records.is_empty()
     }
 
-    /// The entry at a position below `len()`; positions are file indexes less `first_index`.
+    /// The entry at a position below `len()`; positions are file indexes less `first_index`, unless entries keep their
+    /// numbers.
     pub fn entry(&self, position: usize) -> Entry<'_> {
         Entry { segment: self, record: &self.records[position] }
     }
@@ -149,7 +165,7 @@ impl Segment {
         let position = i64::from(index) - i64::from(self.first_index);
         let record = match position {
             -1 => self.parent_record.as_ref()?,
-            _ => self.records.get(usize::try_from(position).ok()?)?,
+            _ => self.records.get(self.position_of(usize::try_from(position).ok()?)?)?,
         };
         Some(Entry { segment: self, record })
     }
@@ -162,7 +178,52 @@ impl Segment {
     /// All entries with their file indexes, those weeded out included.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = (i32, Entry<'_>)> + ExactSizeIterator {
         let first = self.first_index;
-        self.records.iter().enumerate().map(move |(at, record)| (first + at as i32, Entry { segment: self, record }))
+        let index = move |at: usize| first + self.number_of(at) as i32;
+        self.records.iter().enumerate().map(move |(at, record)| (index(at), Entry { segment: self, record }))
+    }
+
+    /// From here on entries have the numbers of their present positions, wherever sorting puts them.
+    pub(super) fn keep_numbers(&mut self) {
+        let numbers: Vec<u32> = (0..self.records.len() as u32).collect();
+        self.numbers = Some(Box::new(Numbers { of_position: numbers.clone(), position_of: numbers }));
+    }
+
+    /// The entry at `sorted[i]` goes to place `i`: so does its number, if it is to be kept.
+    pub(super) fn renumber(&mut self, sorted: &[u32]) {
+        let Some(numbers) = &mut self.numbers else { return };
+        numbers.of_position = sorted.to_vec();
+        for (position, &number) in (0..).zip(sorted) {
+            if let Some(slot) = numbers.position_of.get_mut(number as usize) {
+                *slot = position;
+            }
+        }
+    }
+
+    /// An entry's number by its position.
+    fn number_of(&self, position: usize) -> usize {
+        let kept = self.numbers.as_ref().and_then(|numbers| numbers.of_position.get(position));
+        kept.map_or(position, |&number| number as usize)
+    }
+
+    /// Where the entry with a number stands.
+    pub(super) fn position_of(&self, number: usize) -> Option<usize> {
+        match &self.numbers {
+            Some(numbers) => numbers.position_of.get(number).map(|&position| position as usize),
+            None => Some(number),
+        }
+    }
+
+    /// What an entry's index would be if all were numbered as they are sorted.
+    pub(super) fn sorted_index(&self, index: i32) -> i64 {
+        let (index, first) = (i64::from(index), i64::from(self.first_index));
+        let position = usize::try_from(index - first).ok().and_then(|number| self.position_of(number));
+        position.map_or(index, |position| first + position as i64)
+    }
+
+    /// The positions of the directories, in the order of their numbers.
+    pub(super) fn dirs_by_number(&self) -> Vec<usize> {
+        let positions = (0..self.len()).filter_map(|number| self.position_of(number));
+        positions.filter(|&at| self.entry(at).is_dir()).collect()
     }
 
     /// One past the file index of the last entry.

@@ -135,7 +135,7 @@ impl File {
 
 fn encoded(files: &[File], protocol: &Protocol, options: &Options, errors: i32) -> Vec<u8> {
     let (mut out, kept) = Writer::into_memory();
-    let mut encoder = Encoder::new(options, protocol, &log());
+    let mut encoder = Encoder::new(options, protocol, &log()).unwrap();
     let mut segment = Segment::new(i32::from(protocol.compat.inc_recurse), -1);
     files.iter().for_each(|file| file.add_to(&mut segment));
     encoder.entries(&mut out, &segment, 0).unwrap();
@@ -384,7 +384,7 @@ fn what_was_not_asked_for_is_refused() {
 fn segments_belong_to_known_directories_once() {
     let (protocol, options) = (protocol(32, true), options(false));
     let (mut out, kept) = Writer::into_memory();
-    let mut encoder = Encoder::new(&options, &protocol, &log());
+    let mut encoder = Encoder::new(&options, &protocol, &log()).unwrap();
     let mut top = Segment::new(1, -1);
     for (name, mode) in [(".", libc::S_IFDIR), ("a", libc::S_IFDIR), ("f", libc::S_IFREG)] {
         plain(name, mode | 0o755).add_to(&mut top);

@@ -82,6 +82,10 @@ pub enum Progress {
 /// A line ends in `\n` (or `\r`) unless more of it follows.
 pub trait Sink: Send + Sync {
     fn line(&self, code: LogCode, line: &[u8]);
+    /// Says a line whose characters are the wire's, where that makes a difference (`--iconv`).
+    fn line_from_wire(&self, code: LogCode, line: &[u8]) {
+        self.line(code, line);
+    }
     /// Says a step of progress; only a client's terminal shows any.
     fn progress(&self, _step: Progress, _line: &[u8]) {}
     /// Pushes out what is buffered.
@@ -243,6 +247,22 @@ impl Log {
     /// Whether there is a log file.
     pub fn is_recorded(&self) -> bool {
         self.file.is_some()
+    }
+
+    /// As `put`, of bytes that came over the wire.
+    pub fn put_from_wire(&self, code: LogCode, bytes: &[u8]) {
+        if code == LogCode::ErrorXfer {
+            self.transfer_failed.store(true, Ordering::Relaxed);
+        }
+        self.record(code, bytes);
+        if code != LogCode::Log {
+            self.sink.line_from_wire(code, bytes);
+        }
+    }
+
+    /// As `say`, of a line with a name from the wire in it.
+    pub fn say_from_wire(&self, code: LogCode, line: impl AsRef<[u8]>) {
+        self.put_from_wire(code, &[line.as_ref(), b"\n"].concat());
     }
 
     /// `rsync: [sender] WHAT: No such file or directory (2)`. C: log.c rsyserr

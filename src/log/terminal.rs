@@ -10,9 +10,12 @@ use std::{
 
 use super::{LogCode, Progress, Sink};
 use crate::{
-    options::{Options, Outbuf, Stderr},
+    options::{
+        Options, Outbuf, Stderr,
+        charset::{Charset, Piece, Text},
+    },
     sys::locale,
-    text::escape::{Charset, Policy, escape_line},
+    text::escape::{Charset as Locale, Policy, escape, escape_line, octal, parts},
 };
 
 /// What a terminal needs to know of the options.
@@ -46,7 +49,7 @@ impl Style {
 /// The locale's characters. The locale is read when a line first needs it: most never do.
 fn locale_policy() -> Policy {
     static POLICY: OnceLock<Policy> = OnceLock::new();
-    *POLICY.get_or_init(|| Policy::Characters(Charset::from_codeset(&locale::codeset())))
+    *POLICY.get_or_init(|| Policy::Characters(Locale::from_codeset(&locale::codeset())))
 }
 
 /// Writes lines to two byte streams as the reference's client does. C: log.c rwrite
@@ -65,18 +68,24 @@ struct State<O, E> {
     /// What stdout got since its last line end.
     pending: Vec<u8>,
     open: Option<Progress>,
+    /// With `--iconv`: how lines of the other end come into our characters.
+    from_wire: Option<Text>,
 }
 
 impl Terminal {
-    pub fn new(style: Style) -> Self {
-        Self::on(style, io::stdout(), io::stderr())
+    pub fn new(options: &Options) -> Self {
+        let terminal = Self::on(Style::new(options), io::stdout(), io::stderr());
+        // That a set is not known is told when the session begins.
+        let charset = Charset::of(options).filter(|_| !options.is_server());
+        terminal.state().from_wire = charset.and_then(|charset| charset.from_wire().ok());
+        terminal
     }
 }
 
 impl<O: Write, E: Write> Terminal<O, E> {
     /// A terminal on any two streams.
     pub fn on(style: Style, out: O, err: E) -> Self {
-        let state = State { out, err, pending: Vec::new(), open: None };
+        let state = State { out, err, pending: Vec::new(), open: None, from_wire: None };
         Self { style, state: Mutex::new(state), broken: AtomicBool::new(false) }
     }
 
@@ -85,24 +94,38 @@ impl<O: Write, E: Write> Terminal<O, E> {
     }
 
     fn write(&self, state: &mut State<O, E>, to_stderr: bool, line: &[u8]) {
-        let interrupts = state.open.take().is_some();
-        let mut text = Vec::with_capacity(line.len() + 8);
-        if interrupts {
-            text.push(b'\n');
-        }
         let policy = match self.style.policy {
             Some(policy) => policy,
-            None if line.is_ascii() => Policy::Characters(Charset::Ascii),
+            None if line.is_ascii() => Policy::Characters(Locale::Ascii),
             None => locale_policy(),
         };
+        let mut text = Vec::with_capacity(line.len() + 8);
         escape_line(&mut text, line, policy);
+        self.emit(state, to_stderr, text);
+    }
+
+    /// Writes what is fit to be seen.
+    fn emit(&self, state: &mut State<O, E>, to_stderr: bool, mut text: Vec<u8>) {
+        if state.open.take().is_some() {
+            text.insert(0, b'\n');
+        }
         if to_stderr {
             let _ = state.err.write_all(&text).and_then(|()| state.err.flush()); // there is nobody left to tell
             return;
         }
         state.pending.extend_from_slice(&text);
-        if self.style.unbuffered || matches!(line.last(), Some(b'\n' | b'\r')) {
+        if self.style.unbuffered || matches!(text.last(), Some(b'\n' | b'\r')) {
             self.push(state);
+        }
+    }
+
+    /// Whether a line goes to stderr; `None`: nowhere.
+    fn stream(&self, code: LogCode) -> Option<bool> {
+        match code {
+            LogCode::Log => None,
+            LogCode::ErrorXfer | LogCode::Error | LogCode::Warning => Some(true),
+            LogCode::Info | LogCode::Client if self.style.quiet => None,
+            LogCode::Info | LogCode::Client => Some(self.style.all_to_stderr),
         }
     }
 
@@ -118,15 +141,35 @@ impl<O: Write, E: Write> Terminal<O, E> {
     }
 }
 
+/// A line of the other end in our characters: what is none of them is shown as a number, as are control characters.
+fn converted(from_wire: &mut Text, line: &[u8]) -> Vec<u8> {
+    let (mut out, (start, line, end)) = (Vec::with_capacity(line.len() + 8), parts(line));
+    out.extend_from_slice(start);
+    from_wire.pieces(line, |piece| match piece {
+        Piece::Converted(piece) => escape(&mut out, piece, Policy::EightBit),
+        Piece::Bad(byte, _) => out.extend_from_slice(&octal(byte)),
+    });
+    out.extend_from_slice(end);
+    out
+}
+
 impl<O: Write + Send, E: Write + Send> Sink for Terminal<O, E> {
     fn line(&self, code: LogCode, line: &[u8]) {
-        let to_stderr = match code {
-            LogCode::Log => return,
-            LogCode::ErrorXfer | LogCode::Error | LogCode::Warning => true,
-            LogCode::Info | LogCode::Client if self.style.quiet => return,
-            LogCode::Info | LogCode::Client => self.style.all_to_stderr,
-        };
-        self.write(&mut self.state(), to_stderr, line);
+        if let Some(to_stderr) = self.stream(code) {
+            self.write(&mut self.state(), to_stderr, line);
+        }
+    }
+
+    fn line_from_wire(&self, code: LogCode, line: &[u8]) {
+        let Some(to_stderr) = self.stream(code) else { return };
+        let state = &mut *self.state();
+        match &mut state.from_wire {
+            Some(from_wire) => {
+                let text = converted(from_wire, line);
+                self.emit(state, to_stderr, text);
+            }
+            None => self.write(state, to_stderr, line),
+        }
     }
 
     fn progress(&self, step: Progress, line: &[u8]) {
@@ -194,12 +237,8 @@ mod tests {
         }
     }
 
-    const PLAIN: Style = Style {
-        quiet: false,
-        all_to_stderr: false,
-        unbuffered: false,
-        policy: Some(Policy::Characters(Charset::Utf8)),
-    };
+    const PLAIN: Style =
+        Style { quiet: false, all_to_stderr: false, unbuffered: false, policy: Some(Policy::Characters(Locale::Utf8)) };
 
     fn terminal(style: Style) -> (Terminal<Stream, Stream>, Stream, Stream) {
         let (out, err) = (Stream::default(), Stream::default());

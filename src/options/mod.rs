@@ -1,6 +1,7 @@
 //! What the user asked for: one plain value, made by `parse` and `check`, handed on by reference.
 
 mod algorithms;
+pub mod charset;
 pub mod check;
 pub mod flags;
 pub mod forward;

@@ -127,6 +127,13 @@ pub fn receiver_sets_symlink_times(protocol: &Protocol, side: Side, options: &Op
     }
 }
 
+/// Whether the texts of links are converted, where names are: both ends must do so. C: sender_symlink_iconv
+pub fn converts_links(protocol: &Protocol, options: &Options) -> bool {
+    let peer_does =
+        if options.is_server() { options.client_info.contains(&b's') } else { protocol.compat.symlink_iconv };
+    protocol.version >= 30 && peer_does
+}
+
 /// A client whose newest protocol is a pre-release says `PROTOCOL.SUB` before its abilities; a protocol is spoken only
 /// if both have it final. C: compat.c check_sub_protocol
 fn without_sub_protocol(ours: u8, client_info: &[u8]) -> u8 {

@@ -6,7 +6,7 @@ pub mod receiver;
 pub mod sender;
 pub mod tally;
 
-use std::sync::Arc;
+use std::{borrow::Cow, cell::RefCell, sync::Arc};
 
 use crate::{
     dest::{Dest, children::Lister, delete::Removals},
@@ -15,7 +15,10 @@ use crate::{
     hash::Algorithm,
     log::{Log, LogCode},
     meta::Rules,
-    options::{Append, Info, Options},
+    options::{
+        Append, Info, Options,
+        charset::{Charset, Text},
+    },
     proto::{Protocol, Side, handshake, item::Flags},
     report::{
         format::{Context, OutFormat, Subject, deletion_line},
@@ -193,6 +196,8 @@ pub struct Deletions {
     groups: bool,
     /// We are the sender, and hear of them.
     sender: bool,
+    /// With `--iconv`.
+    to_wire: Option<RefCell<Text>>,
 }
 
 impl Deletions {
@@ -206,6 +211,7 @@ impl Deletions {
             link_times: transfer.link_times,
             groups: transfer.options.group,
             sender,
+            to_wire: Charset::of(&transfer.options).and_then(|charset| charset.to_wire().ok()).map(RefCell::new),
         }
     }
 
@@ -216,8 +222,21 @@ impl Deletions {
         }
         let is_dir = mode & libc::S_IFMT == libc::S_IFDIR;
         let end: &[u8] = if is_dir { b"\0" } else { b"" };
-        message(&[path, end].concat());
+        message(&[&self.converted(path), end].concat());
         self.record(path, mode);
+    }
+
+    /// Tells our user of one on the other side. The reference converts the name the same way again, and so do we: with
+    /// other characters than UTF-8 here it is shown as what it would be if it came from us.
+    pub fn heard(&self, name: &[u8], mode: u32) {
+        self.tell(&self.converted(name), mode);
+    }
+
+    fn converted<'a>(&self, name: &'a [u8]) -> Cow<'a, [u8]> {
+        match &self.to_wire {
+            Some(text) => text.borrow_mut().as_far_as_possible(name).into(),
+            None => name.into(),
+        }
     }
 
     /// Tells our user, and the log file.

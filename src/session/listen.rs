@@ -82,7 +82,7 @@ impl Listener {
 impl Messages for Listener {
     fn message(&mut self, message: Message<'_>) -> Result<()> {
         match message {
-            Message::Line(tag, line) => self.log.put(code(tag), line),
+            Message::Line(tag, line) => self.log.put_from_wire(code(tag), line),
             Message::IoError(bits) => {
                 let fresh = self.heard.add_io_error(bits as i32);
                 if fresh != 0 {
@@ -97,7 +97,7 @@ impl Messages for Listener {
             }
             Message::NoSend(index) => self.forward(Feedback::Declined(index)),
             Message::Deleted { name, dir } => {
-                self.deletions.tell(name, if dir { libc::S_IFDIR } else { libc::S_IFREG });
+                self.deletions.heard(name, if dir { libc::S_IFDIR } else { libc::S_IFREG });
             }
             Message::Success { index, inode } => {
                 if let Some(arrived) = &self.arrived {

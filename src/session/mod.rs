@@ -9,12 +9,16 @@ mod voice;
 use std::{io, sync::Arc};
 
 use crate::{
+    bytes,
     error::{Error, ExitCode, Result},
     filter::Filters,
     flist::{io_error, listed::Names},
     log::{Log, LogCode, Speaker},
-    options::{Info, Options},
-    proto::{Side, handshake},
+    options::{
+        Debug, Info, Options,
+        charset::{Charset, Text},
+    },
+    proto::{Side, args, handshake},
     report::summary::{Stats, heap_lines},
     role::{Transfer, sender::Arrivals},
     sys::{heap::heap, poll::Wake},
@@ -198,14 +202,22 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     let role = log.speaker().name();
     let mut reader = Reader::new(read, pulse.clone(), role);
     let mut writer = Writer::new(throttled(write, options), pulse, role);
-    if let Some(args) = secluded {
-        crate::proto::args::send(&mut writer, args)?;
-    }
+    let charset = Charset::of(options);
+    let to_wire = charset
+        .as_ref()
+        .map(|charset| charset.to_wire().and_then(|text| charset.from_wire().map(|_| text)))
+        .transpose()?;
     let voice = side.server.then(|| PeerSink::new(writer.outbox(), options, own.sink()));
     let log = match &voice {
         Some(voice) => log.into_sink(Arc::new(voice.clone())),
         None => log,
     };
+    if let Some(charset) = charset.filter(|_| log.debug(Debug::Iconv) >= 1) {
+        log.say(LogCode::Info, bytes!["[", log.speaker().name(), "] charset: ", charset.name()]);
+    }
+    if let Some(args) = secluded {
+        send_args(&mut writer, args, to_wire)?;
+    }
     let mut notes = |word, level, line: Vec<u8>| {
         if log.debug(word) >= level {
             log.say(LogCode::Info, line);
@@ -231,6 +243,12 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     handshake::multiplex(&mut reader, &mut writer, &transfer.protocol, side, removes, Box::new(listener))?;
     let start = Parts { wake, side, shelf, paths, sources, names };
     Ok(Link { start, transfer, reader, writer, log, heard, filters, voice, arrived })
+}
+
+/// The server's words that were kept off the remote shell's command line.
+fn send_args(writer: &mut Writer, args: Vec<Vec<u8>>, to_wire: Option<Text>) -> Result<()> {
+    let Some(mut text) = to_wire else { return args::send(writer, args) };
+    args::send(writer, args.into_iter().map(|arg| text.as_far_as_possible(&arg)))
 }
 
 fn throttled(write: Box<dyn WriteHalf>, options: &Options) -> Box<dyn WriteHalf> {

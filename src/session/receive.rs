@@ -3,7 +3,7 @@
 use std::{env, os::unix::ffi::OsStringExt, sync::Arc, thread, time::Duration};
 
 use super::{
-    Link, PeerSink, Shelf,
+    Link, PeerSink, Shelf, finish,
     listen::Listener,
     send::{ListProgress, exchange_filters},
 };
@@ -24,7 +24,7 @@ use crate::{
     fs::{Follow, Root},
     log::{LogCode, Speaker},
     meta::Names,
-    options::{Debug, Stderr},
+    options::{Debug, Stderr, charset::Charset},
     proto::{
         handshake,
         ndx::{Index, Indexes},
@@ -71,6 +71,7 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
     }
     let beginning = receive_list(link, requested)?;
     link.log = loud;
+    let failed_early = link.log.transfer_failed();
     let nothing = beginning.segments.iter().all(|segment| segment.is_empty());
     if nothing && !link.start.side.server {
         return Ok(Stats { received: link.reader.total(), sent: link.writer.total(), ..beginning.stats });
@@ -80,6 +81,11 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
     let stats = transfer(link, beginning, target, alternatives)?;
     link.log = link.log.speaking_as(Speaker::Generator);
     goodbye(link)?;
+    if failed_early && link.start.side.server {
+        // The reference's receiver is born with it and ends with it, which its generator takes for a failure.
+        finish::tell_code(&link.log, &Error::silent(ExitCode::PARTIAL), None);
+        let _ = link.writer.flush(); // the client may have left
+    }
     Ok(stats)
 }
 
@@ -144,11 +150,12 @@ fn first_list_for(
     let (reader, writer, log, wake) = (&mut link.reader, &mut link.writer, link.log.clone(), link.start.wake);
     let framed = writer.is_multiplexed();
     let plain = framed && link.transfer.protocol.version < 31;
+    let to_wire = Charset::of_names(&link.transfer.options).map(|charset| charset.to_wire()).transpose()?;
     let pass_on = move || {
         if plain {
             writer.pause_multiplex()?;
         }
-        names.forward(writer, |name| {
+        names.forward(writer, to_wire, |name| {
             if let Some(requested) = &requested {
                 requested.add(name, false, &log);
             }
@@ -237,6 +244,7 @@ fn transfer(
         None => link.log.speaking_as(Speaker::Receiver),
     };
     decoder.speak_as(&log);
+    decoder.call_files(target.names.clone());
     let listener = Listener::new(&link.transfer, log.clone(), Arc::clone(&link.heard)).for_receiver(news.clone());
     handshake::multiplex_in(&mut link.reader, &link.transfer.protocol, link.start.side, false, Box::new(listener));
     link.reader.set_role("receiver");

@@ -12,7 +12,10 @@ use crate::{
         listed::{self, Names},
     },
     log::{Log, LogCode, Progress},
-    options::{Debug, Dirs, Info},
+    options::{
+        Debug, Dirs, Info,
+        charset::{Charset, Text},
+    },
     proto::{
         ndx::{Index, Indexes},
         stats::{DeleteStats, FinalStats},
@@ -114,11 +117,11 @@ impl ListProgress {
 }
 
 /// The next name of a list that takes the arguments' place.
-fn next_name(names: &mut Names, reader: &mut Reader) -> Result<Option<Vec<u8>>> {
+fn next_name(names: &mut Names, reader: &mut Reader, from_wire: Option<&mut Text>) -> Result<Option<Vec<u8>>> {
     match names {
         Names::Arguments => Ok(None),
         Names::Listed(list) => list.next(reader.role()),
-        Names::FromPeer => listed::from_peer(reader),
+        Names::FromPeer => listed::from_peer(reader, from_wire),
     }
 }
 
@@ -135,12 +138,16 @@ fn send_list(link: &mut Link<'_>) -> Result<List> {
     if let Some(base) = paths.first().filter(|_| listed) {
         walker.start_from(base)?;
     }
-    let encoder = Encoder::new(options, protocol, &link.log);
+    let encoder = Encoder::new(options, protocol, &link.log)?;
     let mut list = List::new(walker, encoder, protocol, &link.log);
     let (reader, relative) = (&mut link.reader, options.relative);
     let paused =
         (matches!(link.start.names, Names::FromPeer) && protocol.version < 31).then(|| reader.pause_multiplex());
-    let names = || Ok(next_name(&mut link.start.names, reader)?.map(|name| confined(&name, relative)));
+    let mut from_wire = Charset::of_names(options).map(|charset| charset.from_wire()).transpose()?;
+    let names = || {
+        let name = next_name(&mut link.start.names, reader, from_wire.as_mut())?;
+        Ok(name.map(|name| confined(&name, relative)))
+    };
     list.send_first(&mut link.writer, begun, names, |names| progress.count(names))?;
     if let Some(paused) = paused {
         link.reader.resume(paused);

@@ -1,10 +1,13 @@
 //! A server's voice: its lines travel to the client as messages, or leave by its own stderr.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
     log::{LogCode, Route, Sink, server_route},
-    options::{Options, Stderr},
+    options::{
+        Options, Stderr,
+        charset::{Charset, Text},
+    },
     role::{Feedback, news::News},
     wire::{Outbox, Said, Tag},
 };
@@ -20,12 +23,24 @@ pub struct PeerSink {
     own: Arc<dyn Sink>,
     /// On the receiver's thread: wakes the generator, which owns the way out.
     generator: Option<News>,
+    /// With `--iconv`.
+    to_wire: Option<Arc<Mutex<Text>>>,
 }
 
 impl PeerSink {
     /// `own` is where our stderr goes.
     pub fn new(outbox: Outbox, options: &Options, own: Arc<dyn Sink>) -> Self {
-        Self { outbox, stderr: options.stderr, quiet: options.quiet > 0, protocol: 0, own, generator: None }
+        // Where there is none the session has ended with a word about it.
+        let to_wire = Charset::of(options).and_then(|charset| charset.to_wire().ok());
+        Self {
+            outbox,
+            stderr: options.stderr,
+            quiet: options.quiet > 0,
+            protocol: 0,
+            own,
+            generator: None,
+            to_wire: to_wire.map(|text| Arc::new(Mutex::new(text))),
+        }
     }
 
     /// The same after the handshake. A client this old may have nobody who takes our stderr. C: in compat.c
@@ -54,16 +69,34 @@ impl PeerSink {
     }
 }
 
-impl Sink for PeerSink {
-    fn line(&self, code: LogCode, line: &[u8]) {
+impl PeerSink {
+    /// `is_wires`: the line has the wire's characters already.
+    fn say(&self, code: LogCode, line: &[u8], is_wires: bool) {
         let Some(route) = server_route(code, self.stderr, self.quiet, self.protocol) else { return };
-        if let Route::Peer(code) = route
-            && self.message(tag(code), line)
-        {
-            return;
+        if let Route::Peer(code) = route {
+            let said = match self.to_wire.as_ref().filter(|_| !is_wires) {
+                Some(text) => {
+                    let line = text.lock().unwrap_or_else(PoisonError::into_inner).as_far_as_possible(line);
+                    self.message(tag(code), &line)
+                }
+                None => self.message(tag(code), line),
+            };
+            if said {
+                return;
+            }
         }
         let code = if matches!(code, LogCode::Info | LogCode::Client) { LogCode::Error } else { code };
         self.own.line(code, line);
+    }
+}
+
+impl Sink for PeerSink {
+    fn line(&self, code: LogCode, line: &[u8]) {
+        self.say(code, line, false);
+    }
+
+    fn line_from_wire(&self, code: LogCode, line: &[u8]) {
+        self.say(code, line, true);
     }
 }
 

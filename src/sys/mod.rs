@@ -9,6 +9,7 @@ pub mod clock;
 pub mod extent;
 pub mod file;
 pub mod heap;
+pub mod iconv;
 pub mod locale;
 pub mod pipe;
 

@@ -85,18 +85,27 @@ impl Policy {
 /// A newline or carriage return at the end passes, as does a carriage return in front (progress lines), except into a
 /// log file. C: log.c rwrite, filtered_fwrite
 pub fn escape_line(out: &mut Vec<u8>, line: &[u8], policy: Policy) {
-    let (mut text, ending) = match line.split_last() {
-        Some((end @ (b'\n' | b'\r'), text)) => (text, Some(*end)),
-        _ => (line, None),
-    };
-    if policy != Policy::LogFile
-        && let Some(rest) = text.strip_prefix(b"\r")
-    {
-        out.push(b'\r');
-        text = rest;
+    let (start, text, end) = parts(line);
+    if policy == Policy::LogFile {
+        escape(out, start, policy);
+    } else {
+        out.extend_from_slice(start);
     }
     escape(out, text, policy);
-    out.extend(ending);
+    out.extend_from_slice(end);
+}
+
+/// The carriage return in front of a line, what it says, and its ending.
+pub fn parts(line: &[u8]) -> (&[u8], &[u8], &[u8]) {
+    let end = usize::from(matches!(line.last(), Some(b'\n' | b'\r')));
+    let (rest, end) = line.split_at(line.len() - end);
+    let (start, text) = rest.split_at(usize::from(rest.first() == Some(&b'\r')));
+    (start, text, end)
+}
+
+/// A byte as `\#ooo`.
+pub fn octal(byte: u8) -> [u8; 5] {
+    [b'\\', b'#', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]
 }
 
 /// As `escape_line`, for a piece of text without a line ending.
@@ -105,8 +114,7 @@ pub fn escape(out: &mut Vec<u8>, mut text: &[u8], policy: Policy) {
     while let Some(&byte) = text.first() {
         let passes = if looks_escaped(text) { 0 } else { policy.passes(text) };
         if passes == 0 {
-            let octal = [b'\\', b'#', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)];
-            out.extend_from_slice(&octal);
+            out.extend_from_slice(&octal(byte));
         } else {
             out.extend_from_slice(&text[..passes]);
         }

@@ -352,6 +352,7 @@ pub fn lists(data: &[u8]) {
         atimes: u8::from(version >= 28 && more & 128 != 0),
         super_user: Super::Yes,
         hard_links: (setting / 6) & 1,
+        iconv: ((setting / 12) & 7 == 7).then(|| b"utf-16le".to_vec()),
         ..Options::default()
     };
     let log = Log::new(Levels::default(), Arc::new(Deaf), Speaker::Receiver);
@@ -362,9 +363,9 @@ pub fn lists(data: &[u8]) {
     check_segment(&received.segment, &options, version);
     // the numbers of groups are those of the list before it was sorted
     let as_sent = |entry: Entry<'_>| entry.is_active() && entry.hard_link().is_none();
-    if !options.relative && received.segment.entries().all(|(_, entry)| as_sent(entry)) {
+    if !options.relative && options.iconv.is_none() && received.segment.entries().all(|(_, entry)| as_sent(entry)) {
         let again = written(|writer| {
-            let mut encoder = Encoder::new(&options, &protocol, &log);
+            let mut encoder = Encoder::new(&options, &protocol, &log)?;
             encoder.entries(writer, &received.segment, 0)?;
             encoder.end_first(writer, 0)
         });

@@ -474,7 +474,7 @@ pub static FLAGS: &[Flag] = &[
         .help(&[("", "read a batched update from FILE")]),
     wire("protocol").number("NUM", |t, v| t.protocol = v)
         .help(&[("", "force an older protocol version to be used")]),
-    meta("iconv").off(&["no-iconv"]).text("CONVERT_SPEC", keep!(iconv)).later()
+    meta("iconv").off(&["no-iconv"]).text("CONVERT_SPEC", keep!(iconv))
         .words(|f| f.say_iconv()).help(&[("", "request charset conversion of filenames")]),
     wire("checksum-seed").number("NUM", |t, v| t.options.checksum_seed = v)
         .words(|f| f.words.extend(f.o.checksum_seed.map(|seed| bytes!["--checksum-seed=", seed])))

@@ -126,7 +126,7 @@ impl Groups {
         }
         let links = segment.entries().filter_map(|(index, entry)| Some((entry.hard_link()?.1, index)));
         let mut links: Vec<(i32, i32)> = links.collect();
-        links.sort_unstable();
+        links.sort_by_key(|link| link.0); // stable: within a group the order of the list counts
         for names in links.chunk_by(|a, b| a.0 == b.0) {
             self.chain(list, segment, names)?;
         }

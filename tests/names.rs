@@ -1,0 +1,194 @@
+//! Names in other character sets, names and arguments that go over the wire, and small options of the connection; compared
+//! with the reference.
+
+mod harness;
+
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, os::unix::fs::symlink, path::Path};
+
+use harness::{
+    Case, LOCAL, Way, check_all, everywhere, in_each_place,
+    programs::{AGAINST_REFERENCE, ALONE},
+    zoo,
+};
+
+fn name(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// Texts of which each stands in both character sets.
+const WORDS: [&str; 7] = ["café", "übel", "ñu", "plain", "zÿ", "Ärger", "ölig"];
+
+fn latin(text: &str) -> Vec<u8> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
+}
+
+fn utf8(text: &str) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
+
+/// Files, directories, links and hard links with these names; `z` sorts differently before and after.
+fn words(top: &Path, of: fn(&str) -> Vec<u8>) {
+    for (at, word) in WORDS.into_iter().enumerate() {
+        zoo::file(&top.join(name(&of(word))), &zoo::noise(100 + at, at as u64));
+        let dir = top.join(name(&of(&format!("dir {word}"))));
+        fs::create_dir_all(dir.join(name(&of("tief ß")))).unwrap();
+        zoo::file(&dir.join(name(&of("ein ö"))), b"one");
+        zoo::file(&dir.join(name(&of("tief ß/zwei €".replace('€', "¤").as_str()))), b"two");
+        symlink(name(&of(word)), dir.join(name(&of("lïnk")))).unwrap();
+        zoo::set_time(&dir.join(name(&of("lïnk"))), 1_400_000_000, 0);
+    }
+    fs::hard_link(top.join(name(&of("café"))), top.join(name(&of("dir ñu/zweiter é")))).unwrap();
+    fs::hard_link(top.join(name(&of("café"))), top.join(name(&of("dir café/erster é")))).unwrap();
+    fs::hard_link(top.join(name(&of("zÿ"))), top.join(name(&of("a ÿ")))).unwrap();
+    zoo::settle_dirs(top);
+}
+
+fn latin_words(top: &Path) {
+    words(top, latin);
+}
+
+fn utf8_words(top: &Path) {
+    words(top, utf8);
+}
+
+/// What is older, other, or too much.
+fn older(top: &Path, of: fn(&str) -> Vec<u8>) {
+    fs::create_dir_all(top.join(name(&of("dir übel/weg")))).unwrap();
+    fs::create_dir_all(top.join(name(&of("wég/tief")))).unwrap();
+    zoo::file(&top.join(name(&of("café"))), b"older");
+    zoo::file(&top.join(name(&of("dir übel/ein ö"))), b"one");
+    zoo::file(&top.join(name(&of("dir übel/zu viel é"))), b"extra");
+    zoo::file(&top.join(name(&of("wég/tief/é"))), b"extra");
+    zoo::settle_dirs(top);
+}
+
+fn older_utf8(top: &Path, _: &Path) {
+    older(top, utf8);
+}
+
+fn older_latin(top: &Path, _: &Path) {
+    older(top, latin);
+}
+
+/// Names that are no UTF-8, or no ASCII, among others.
+fn broken(top: &Path) {
+    fs::create_dir_all(top.join("sub/deep")).unwrap();
+    for bytes in [&b"good"[..], b"caf\xe9", b"caf\xc3\xa9", b"cut\xc3", b"sub/ok", b"sub/\xff", b"sub/deep/too"] {
+        zoo::file(&top.join(name(bytes)), b"x");
+    }
+    for (at, target) in [(&b"sub/to"[..], &b"deep"[..]), (b"sub/to bad", b"\xff"), (b"sub/to e", b"\xc3\xa9")] {
+        symlink(name(target), top.join(name(at))).unwrap();
+        zoo::set_time(&top.join(name(at)), 1_400_000_000, 0);
+    }
+    zoo::settle_dirs(top);
+}
+
+/// As `broken`, with a directory.
+fn broken_dir(top: &Path) {
+    broken(top);
+    fs::create_dir_all(top.join(name(b"d\xc3\xbc/in"))).unwrap();
+    zoo::file(&top.join(name(b"d\xc3\xbc/in/file")), b"x");
+    zoo::settle_dirs(top);
+}
+
+/// What a deletion would take.
+fn extra(top: &Path, _: &Path) {
+    fs::create_dir_all(top.join("sub/extra")).unwrap();
+    for bytes in [&b"extra"[..], b"caf\xc3\xa9", b"sub/extra/x", b"sub/ok"] {
+        zoo::file(&top.join(name(bytes)), b"y");
+    }
+    zoo::settle_dirs(top);
+}
+
+fn from_latin(name: &'static str, args: &str) -> Case {
+    Case::new(name, args).arg("--iconv=iso-8859-1,utf-8").tree(latin_words).before(older_utf8)
+}
+
+fn from_utf8(name: &'static str, args: &str) -> Case {
+    Case::new(name, args).arg("--iconv=utf-8,iso-8859-1").tree(utf8_words).before(older_latin)
+}
+
+// The set before the comma is the client's: what is pushed begins with it, and what is pulled ends with it.
+const THERE: &[Way] = &[Way::Local, Way::PipePush];
+const BACK: &[Way] = &[Way::PipePull];
+
+fn both_ways(cases: impl Fn(fn(&'static str, &str) -> Case) -> Vec<Case>) {
+    check_all(&cases(from_latin), &[(THERE, &AGAINST_REFERENCE)]);
+    check_all(&cases(from_utf8), &[(LOCAL, &ALONE), (BACK, &AGAINST_REFERENCE)]);
+}
+
+#[test]
+fn names_change_their_characters() {
+    both_ways(|row| {
+        vec![
+            row("all", "-ai"),
+            row("all, told", "-avv").unordered(),
+            row("hard links", "-aiH"),
+            row("whole list", "-aiH --no-inc-recursive"),
+        ]
+    });
+    check_all(&[from_utf8("to latin", "-aiH")], &[(&[Way::PipePush], &AGAINST_REFERENCE)]);
+    check_all(&[from_latin("from latin", "-aiH").tree(utf8_words)], &[(BACK, &AGAINST_REFERENCE)]);
+}
+
+#[test]
+fn with_each_protocol() {
+    for protocol in ["31", "30", "29", "28", "27"] {
+        both_ways(|row| {
+            let case = row("protocol", "-aiH --delete").arg(&format!("--protocol={protocol}"));
+            // Before 29 two of the reference's processes tell of entries.
+            vec![if protocol < "29" { case.unordered() } else { case }]
+        });
+    }
+}
+
+#[test]
+fn deletions_are_told_as_the_reference_tells_them() {
+    both_ways(|row| {
+        vec![
+            row("delete", "-ai --delete"),
+            row("delete after", "-ai --delete-after --no-i-r"),
+            row("delete, a dry run", "-ain --delete-before"),
+            row("backups", "-aib --delete --backup-dir=bäck").unordered(),
+        ]
+    });
+}
+
+#[test]
+fn what_comes_with_names() {
+    both_ways(|row| {
+        vec![
+            row("progress", "-ai --progress --no-i-r").unordered(),
+            row("checked", "-aic --stats --out-format=%o:%n:%L"),
+            row("similar", "-aiy --no-whole-file").unordered(),
+            row("relative", "-aiR").from(&["src/./", "src/plain"]).unordered(),
+            row("pruned", "-aim --exclude=ein*").unordered(),
+            row("listed", "-a --list-only").to(""),
+            row("delayed", "-ai --delay-updates").unordered(),
+            row("in place", "-ai --inplace --no-whole-file").unordered(),
+            row("traced", "-a --debug=iconv2").unordered(),
+        ]
+    });
+}
+
+#[test]
+fn names_that_cannot_be_converted() {
+    let row = |name, args: &str| Case::new(name, args).tree(broken).before(extra);
+    in_each_place(&[
+        row("no UTF-8", "-ai --iconv=utf-8,utf-8"),
+        row("no UTF-8, deleting", "-ai --iconv=utf-8 --delete").unordered(),
+        row("no UTF-8, deleting all the same", "-ai --iconv=utf-8 --delete --ignore-errors").unordered(),
+    ]);
+    everywhere(&[
+        row("no ASCII", "-rtgoi --iconv=utf-8,ascii --no-i-r").unordered(),
+        row("no ASCII here", "-rtgoi --iconv=ascii,utf-8 --no-i-r").unordered(),
+        row("no ASCII and links", "-ai --iconv=utf-8,ascii --no-i-r --delete").unordered(),
+        row("no ASCII and links here", "-ai --iconv=ascii,utf-8 --no-i-r --delete").unordered(),
+        row("no ASCII below a directory", "-ai --iconv=utf-8,ascii --no-i-r --delete").tree(broken_dir).unordered(),
+        row("a directory that is none", "-ai --iconv=utf-8,ascii").tree(broken_dir).unordered(),
+        row("trusted", "-ai --iconv=ascii,utf-8 --trust-sender --no-i-r").unordered(),
+        row("old", "-ai --iconv=utf-8,ascii --protocol=29").unordered(),
+        row("old here", "-ai --iconv=ascii,utf-8 --protocol=29").unordered(),
+        row("a step back", "-ai --iconv=utf-8,ascii --protocol=30").unordered(),
+    ]);
+}
