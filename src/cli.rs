@@ -24,6 +24,7 @@ use crate::{
     server,
     session::finish,
     text::escape::{Policy, escape_line},
+    transport::batch::Tape,
 };
 
 /// Runs the program.
@@ -56,8 +57,10 @@ fn run(options: &Options) -> u8 {
     if options.is_server() {
         return server::run(options, filters, &log).0;
     }
-    match Target::of(options) {
-        Ok(target) => client::run(options, filters, target, log).0,
+    let words = || env::args_os().map(OsStringExt::into_vec).collect();
+    let opened = Tape::open(options, words).map_err(|error| error.by("Receiver"));
+    match opened.and_then(|tape| Ok((tape, Target::of(options)?))) {
+        Ok((tape, target)) => client::run(options, filters, target, tape, log).0,
         Err(error) => fail(&error, options.eight_bit_output, &log),
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     text::number::Style,
     transport::{
         Connection,
+        batch::{self, Tape},
         pair::{handover, pair},
         shell::{self, Child, ShellCommand, words_line},
     },
@@ -38,8 +39,8 @@ struct Client<'a> {
 }
 
 /// Runs a client to its exit status; everything is said.
-pub fn run(options: &Options, filters: Filters, target: Target, log: Log) -> ExitCode {
-    let outcome = prepare(options, filters, log.clone()).and_then(|client| client.run(target));
+pub fn run(options: &Options, filters: Filters, target: Target, tape: Tape, log: Log) -> ExitCode {
+    let outcome = prepare(options, filters, log.clone()).and_then(|client| client.run(target, tape));
     outcome.unwrap_or_else(|error| {
         finish::tell(&log, &error);
         error.code
@@ -58,20 +59,48 @@ fn prepare(options: &Options, filters: Filters, log: Log) -> Result<Client<'_>> 
 }
 
 impl Client<'_> {
-    fn run(&self, target: Target) -> Result<ExitCode> {
+    fn run(&self, target: Target, tape: Tape) -> Result<ExitCode> {
         Ok(match target {
-            Target::Local { sources, dest } => self.local(sources, dest, self.names(true)?)?,
+            Target::Local { sources, dest } => self.local(sources, dest, self.names(true)?, tape)?,
             Target::Push { host, sources, dest } => {
                 self.debug_command(Some(&host), Some(&dest));
                 let args = far_args(self.options, true, &[dest]);
-                self.remote(&host, args, true, sources, Vec::new(), self.names(true)?)?
+                self.remote(&host, args, true, (sources, Vec::new()), self.names(true)?, tape)?
             }
             Target::Pull { host, sources, dest } => {
                 self.debug_command(Some(&host), sources.first());
                 let args = far_args(self.options, false, &sources);
-                self.remote(&host, args, false, dest.into_iter().collect(), sources, self.names(false)?)?
+                self.remote(&host, args, false, (dest.into_iter().collect(), sources), self.names(false)?, tape)?
             }
+            Target::Replay { dest } => self.replay(dest, tape)?,
         })
+    }
+
+    /// A batch file says what a sender said once.
+    fn replay(&self, dest: Vec<u8>, tape: Tape) -> Result<ExitCode> {
+        self.debug_command(None, Some(&dest));
+        self.debug_charset();
+        let Tape::Play(file) = &tape else {
+            return Err(Error::new(ExitCode::FILE_IO, "rsync: no batch file is open"));
+        };
+        let read = batch::reading(file, &self.wake).map_err(|error| session::ipc("batch file", &error))?;
+        let ended = session::run(Start {
+            options: self.options,
+            side: Side { server: false, sends: false, local: false },
+            read,
+            write: Box::new(batch::Nowhere),
+            shelf: Shelf::None,
+            umask: self.umask,
+            log: &self.log,
+            wake: &self.wake,
+            paths: vec![dest],
+            sources: Vec::new(),
+            names: Names::Arguments,
+            filters: self.filters.clone(),
+            secluded: None,
+            tape,
+        });
+        Ok(self.conclude(ended, ExitCode::OK))
     }
 
     /// Where `--files-from` has the names, as seen from here. A list on the far side is read there, and comes over the
@@ -105,7 +134,7 @@ impl Client<'_> {
     }
 
     /// Both ends in this process: we send, a server on a thread of its own receives.
-    fn local(&self, sources: Vec<Vec<u8>>, dest: Option<Vec<u8>>, names: Names) -> Result<ExitCode> {
+    fn local(&self, sources: Vec<Vec<u8>>, dest: Option<Vec<u8>>, names: Names, tape: Tape) -> Result<ExitCode> {
         handshake::check_own_version(self.options).map_err(|error| error.by("sender"))?;
         let far_wake = Wake::new().map_err(|error| session::ipc("eventfd", &error))?;
         let mut options = self.options.clone();
@@ -119,7 +148,9 @@ impl Client<'_> {
         self.debug_charset();
         let theirs = local_server(&options, &dest);
         let (here, there) = pair(&self.wake);
-        let (giver, taker) = handover(&self.wake);
+        // A batch file shall have the data too: then none is handed over.
+        let hands_over = matches!(tape, Tape::None);
+        let (giver, taker) = hands_over.then(|| handover(&self.wake)).unzip();
         let terminal = Arc::new(Terminal::new(&theirs));
         let far = server::Local {
             options: &theirs,
@@ -136,7 +167,7 @@ impl Client<'_> {
             side: Side { server: false, sends: true, local: true },
             read: Box::new(here.read),
             write: Box::new(here.write),
-            shelf: Shelf::Giver(giver),
+            shelf: giver.map_or(Shelf::None, Shelf::Giver),
             umask: self.umask,
             log: &self.log,
             wake: &self.wake,
@@ -145,6 +176,7 @@ impl Client<'_> {
             names,
             filters: self.filters.clone(),
             secluded: None,
+            tape,
         };
         let (ended, server) = thread::scope(|scope| {
             let server = thread::Builder::new().name("server".into()).spawn_scoped(scope, || server::local(far));
@@ -165,9 +197,9 @@ impl Client<'_> {
         host: &Host,
         args: FarArgs,
         sends: bool,
-        paths: Vec<Vec<u8>>,
-        sources: Vec<Vec<u8>>,
+        (paths, sources): (Vec<Vec<u8>>, Vec<Vec<u8>>),
         names: Names,
+        tape: Tape,
     ) -> Result<ExitCode> {
         let options = self.options;
         let speaker = if sends { Speaker::Sender } else { Speaker::ReceiverStart };
@@ -199,6 +231,7 @@ impl Client<'_> {
             names,
             filters: self.filters.clone(),
             secluded: args.secluded,
+            tape,
         });
         let Some(child) = child else { return Ok(self.conclude(ended, ExitCode::OK)) };
         Ok(self.after_child(ended, child))
@@ -255,7 +288,7 @@ impl Client<'_> {
             seconds: Some(self.started.elapsed().as_secs() as i64),
             level: log.info(Info::Stats),
             dry_run: self.options.dry_run,
-            batch_only: false,
+            batch_only: self.options.only_writes_batch(),
         };
         for (code, line) in summary::lines(stats, &ending) {
             log.say(code, line);

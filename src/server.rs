@@ -14,6 +14,7 @@ use crate::{
     text::path,
     transport::{
         Connection,
+        batch::Tape,
         pair::{End, Taker},
     },
     wire::Reader,
@@ -53,6 +54,7 @@ fn serve(options: &Options, filters: Filters, log: &Log) -> Result<ExitCode> {
         names,
         filters,
         secluded: None,
+        tape: Tape::None,
     });
     Ok(ended.code)
 }
@@ -104,7 +106,8 @@ fn paths(options: &Options, sends: bool) -> Result<Vec<Vec<u8>>> {
 pub struct Local<'a> {
     pub options: &'a Options,
     pub end: End,
-    pub taker: Taker,
+    /// Not where a batch file shall have the data.
+    pub taker: Option<Taker>,
     pub dest: Vec<u8>,
     pub filters: Filters,
     pub log: Log,
@@ -119,7 +122,7 @@ pub fn local(at: Local<'_>) -> Ended {
         side: Side { server: true, sends: false, local: true },
         read: Box::new(at.end.read),
         write: Box::new(at.end.write),
-        shelf: Shelf::Taker(at.taker),
+        shelf: at.taker.map_or(Shelf::None, Shelf::Taker),
         umask: at.umask,
         log: &at.log,
         wake: at.wake,
@@ -128,5 +131,6 @@ pub fn local(at: Local<'_>) -> Ended {
         names: Names::Arguments,
         filters: at.filters,
         secluded: None,
+        tape: Tape::None,
     })
 }

@@ -289,7 +289,7 @@ fn ours(words: &[&str], env: &[(&str, &str)]) -> Result<Told, String> {
     let (host, we_send, paths) = match Target::of(&options).map_err(|error| text(error.message))? {
         Target::Push { host, dest, .. } => (host, true, vec![dest]),
         Target::Pull { host, sources, .. } => (host, false, sources),
-        Target::Local { .. } => panic!("there is a host in {words:?}"),
+        Target::Local { .. } | Target::Replay { .. } => panic!("there is a host in {words:?}"),
     };
     let far = forward::far_args(&options, we_send, &paths);
     let mut argv = Vec::new();

@@ -6,6 +6,7 @@ use super::{
     rule::{Dialect, How, Kind, Rule, Side as For, Traits, prefix},
 };
 use crate::{
+    bytes,
     error::{Error, ExitCode, Result},
     log::Log,
     options::Options,
@@ -14,6 +15,16 @@ use crate::{
 };
 
 impl Filters {
+    /// Takes this side of the protocol, with the rules that follow from options. Before `exchange`.
+    pub fn take_side(&mut self, side: Side, protocol: &Protocol, options: &Options, log: &Log) -> Result<()> {
+        self.settings.sends = side.sends;
+        self.settings.server = side.server;
+        self.settings.version = protocol.version;
+        self.settings.delete_excluded = options.delete_excluded;
+        self.trusts_sender |= side.server || side.local;
+        self.keep_partial_dir(side, protocol, options, log)
+    }
+
     /// Settles with the other side who has which rules. Before any name is checked.
     pub fn exchange(
         &mut self,
@@ -24,13 +35,7 @@ impl Filters {
         writer: &mut Writer,
         log: &Log,
     ) -> Result<()> {
-        self.settings.sends = side.sends;
-        self.settings.server = side.server;
-        self.settings.version = protocol.version;
-        self.settings.delete_excluded = options.delete_excluded;
-        self.trusts_sender |= side.server || side.local;
-        self.keep_partial_dir(side, protocol, options, log)?;
-        let travels = filters::are_sent(side, protocol, options);
+        let travels = filters::are_sent(side, protocol, options) && !options.reads_batch();
         if side.server {
             let told = if travels { filters::receive(reader)? } else { Vec::new() };
             return self.take_over(told, side, protocol, options, log);
@@ -97,6 +102,19 @@ impl Filters {
             self.rules.iter_mut().chain(&mut self.cvs).for_each(|rule| rule.side = side_of(rule, to));
         }
         Ok(())
+    }
+
+    /// The rules as lines that can be read again. C: in batch.c write_filter_rules
+    pub fn lines(&self) -> Result<Vec<Vec<u8>>> {
+        let line = |rule: &Rule| {
+            if rule.pattern.contains(&b'\n') {
+                let line = "cannot write a filter rule containing a newline to the batch replay script";
+                return Err(Error::new(ExitCode::SYNTAX, line));
+            }
+            let slash: &[u8] = if rule.traits.has(Traits::DIRECTORY) { b"/" } else { b"" };
+            Ok(bytes![prefix(rule.traits, &rule.pattern, None).unwrap_or_default(), *rule.pattern, slash])
+        };
+        self.rules.iter().map(line).collect()
     }
 
     fn add_cvs_rules(&mut self, per_dir: bool, built_in: bool, log: &Log) -> Result<()> {

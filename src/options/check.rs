@@ -54,7 +54,7 @@ pub fn conclude(typed: &mut Typed, env: Env) -> Result<()> {
     settle_writing(typed, env)?;
     settle_files_from(typed)?;
     let options = &mut typed.options;
-    let trusted = options.trust_sender || options.is_server() || matches!(options.batch, Some(Batch::Read(_)));
+    let trusted = options.trust_sender || options.is_server() || options.reads_batch();
     options.trust_sender = trusted;
     options.trust_sender_args =
         trusted || matches!(options.arg_style, ArgStyle::Old | ArgStyle::Verbatim) || options.files_from_host.is_some();
@@ -164,8 +164,12 @@ fn settle_batch(typed: &mut Typed) -> Result<()> {
     if typed.write_batch != 0 && typed.read_batch {
         return Err(wrong("--write-batch and --read-batch can not be used together"));
     }
-    if options.dry_run {
+    let at_server = typed.server && (typed.write_batch > 0 || typed.read_batch);
+    if at_server || options.dry_run {
         typed.write_batch = 0;
+    }
+    if at_server {
+        typed.read_batch = false; // older clients say so
     }
     if typed.read_batch && options.files_from.is_some() {
         return Err(wrong("--read-batch cannot be used with --files-from"));
@@ -184,6 +188,7 @@ fn settle_batch(typed: &mut Typed) -> Result<()> {
         (false, -1) => Some(Batch::OnlyWrite(name)),
         (false, _) => None,
     };
+    options.dry_run |= options.only_writes_batch();
     Ok(())
 }
 
@@ -201,8 +206,7 @@ fn settle_choice(typed: &mut Typed) -> Result<()> {
     if options.files_from.is_some() && typed.recurse == 1 {
         typed.recurse = 0;
     }
-    let reads_batch = matches!(options.batch, Some(Batch::Read(_)));
-    options.list_only = options.list_only_given || options.args.len() < 2 && !reads_batch && !typed.server;
+    options.list_only = options.list_only_given || options.args.len() < 2 && !options.reads_batch() && !typed.server;
     options.dirs = match (typed.dirs, typed.recurse) {
         (Some(4..), _) => Dirs::OldList,
         (_, 1..) => Dirs::Recurse,
@@ -214,6 +218,7 @@ fn settle_choice(typed: &mut Typed) -> Result<()> {
     if options.dirs == Dirs::OldList {
         options.add_filter(FilterArg::Filter(b"- /*/*".to_vec()));
     }
+    options.recurse_said = typed.recurse > 1;
     options.relative = typed.relative.unwrap_or(options.files_from.is_some());
     options.implied_dirs &= options.relative;
     Ok(())

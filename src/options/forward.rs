@@ -4,7 +4,7 @@
 //! its table either, stands here.
 
 use super::{
-    ArgStyle, Batch, Delete, Dirs, Mode, Options,
+    ArgStyle, Delete, Dirs, Mode, Options,
     flags::{self, FLAGS},
 };
 use crate::bytes;
@@ -262,10 +262,6 @@ impl Far<'_> {
     /// Directories travel, but no recursion was asked for. C: xfer_dirs && !recurse
     pub fn lists_only_dirs(&self) -> bool {
         matches!(self.o.dirs, Dirs::Implied | Dirs::List)
-    }
-
-    pub fn only_writes_batch(&self) -> bool {
-        matches!(self.o.batch, Some(Batch::OnlyWrite(_)))
     }
 
     /// `--delay-updates` alone names a directory that the far side knows.

@@ -10,6 +10,7 @@ pub mod help;
 mod moment;
 pub mod parse;
 pub mod popt;
+pub mod replay;
 pub mod target;
 pub mod typed;
 pub mod verbosity;
@@ -213,10 +214,13 @@ pub struct Options {
     pub list_only: bool,
     /// Said: it is forwarded.
     pub list_only_given: bool,
+    /// Nothing is changed here; implied by `--only-write-batch`.
     pub dry_run: bool,
 
     // which files
     pub dirs: Dirs,
+    /// `-r` was said; not only `-a`, which implies it.
+    pub recurse_said: bool,
     pub allow_inc_recurse: bool,
     pub relative: bool,
     pub implied_dirs: bool,
@@ -381,6 +385,26 @@ impl Options {
 
     pub fn recurse(&self) -> bool {
         matches!(self.dirs, Dirs::Recurse | Dirs::OldList)
+    }
+
+    /// `--only-write-batch`: data goes to the file alone, and nothing changes at the destination.
+    pub fn only_writes_batch(&self) -> bool {
+        matches!(self.batch, Some(Batch::OnlyWrite(_)))
+    }
+
+    /// What the sender says is kept in a file.
+    pub fn writes_batch(&self) -> bool {
+        matches!(self.batch, Some(Batch::Write(_) | Batch::OnlyWrite(_)))
+    }
+
+    /// A batch file takes a sender's place.
+    pub fn reads_batch(&self) -> bool {
+        matches!(self.batch, Some(Batch::Read(_)))
+    }
+
+    /// File data travels. C: do_xfers
+    pub fn moves_data(&self) -> bool {
+        !self.dry_run || self.only_writes_batch()
     }
 
     /// Keeps a filter option as said now.

@@ -121,6 +121,8 @@ pub enum Target {
         sources: Vec<Vec<u8>>,
         dest: Option<Vec<u8>>,
     },
+    /// A batch file takes the sources' place.
+    Replay { dest: Vec<u8> },
 }
 
 impl Target {
@@ -130,6 +132,9 @@ impl Target {
         let Some((&first, others)) = args.split_first() else {
             return Err(super::help::usage_error().by("Receiver"));
         };
+        if options.reads_batch() {
+            return replay(options, others.last().copied().unwrap_or(first)).map_err(|error| error.by("Receiver"));
+        }
         match HostSpec::parse(first) {
             Some(spec) => pull(options, spec, others).map_err(|error| error.by("Receiver")),
             None => from_here(options, &args).map_err(|error| error.by("sender")),
@@ -140,6 +145,16 @@ impl Target {
 #[track_caller]
 fn syntax(line: impl AsRef<[u8]>) -> Error {
     Error::new(ExitCode::SYNTAX, line.as_ref())
+}
+
+fn replay(options: &Options, dest: &[u8]) -> Result<Target> {
+    if HostSpec::parse(dest).is_some() {
+        return Err(syntax("remote destination is not allowed with --read-batch"));
+    }
+    daemon_only(options)?;
+    let mut dest = dest.to_vec();
+    dot_if_empty(&mut dest);
+    Ok(Target::Replay { dest })
 }
 
 fn pull(options: &Options, first: HostSpec, others: &[&[u8]]) -> Result<Target> {

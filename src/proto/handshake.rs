@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Compat, NEWEST_PROTOCOL, OLDEST_PROTOCOL, Protocol, Side,
+    Compat, NEWEST_PROTOCOL, OLDEST_PROTOCOL, Protocol, Side, batch,
     negotiate::{self, Notes},
 };
 use crate::{
@@ -57,6 +57,8 @@ pub fn agree(
         return Err(Error::new(ExitCode::SYNTAX, message));
     }
 
+    let recorded = options.writes_batch().then(|| for_batch(options, version));
+    let options = recorded.as_ref().unwrap_or(options);
     let negotiated = negotiate::negotiate(reader, writer, side, version, lists, options, notes)?;
     let checksum_seed = if side.server {
         let seed = options.checksum_seed.filter(|&seed| seed != 0).unwrap_or_else(fresh_seed);
@@ -68,6 +70,46 @@ pub fn agree(
     };
     let (transfer_sum, list_sum) = negotiate::settle(negotiated, side, version, compat, options, notes)?;
     Ok(Protocol { version, remote_version, compat, checksum_seed, transfer_sum, list_sum })
+}
+
+/// A batch file is read without negotiation: what is written to one is what that settles on. C: compat.c getenv_nstr
+fn for_batch(options: &Options, version: u8) -> Options {
+    let sum: &[u8] = if version >= 30 { b"md5" } else { b"md4" };
+    Options { checksum_list: Some(sum.to_vec()), compress_list: Some(b"zlib".to_vec()), ..options.clone() }
+}
+
+/// What a batch file was made with takes the place of an agreement; with it come the options that fit the file. `tell`
+/// gets a line for each that was changed.
+pub fn replay(
+    reader: &mut Reader,
+    options: &Options,
+    notes: &mut Notes<'_>,
+    tell: &mut dyn FnMut(Vec<u8>),
+) -> Result<(Protocol, Options)> {
+    // Nobody else's abilities matter, as in a local copy.
+    let side = Side { server: false, sends: false, local: true };
+    let (flags, remote) = batch::read_head(reader)?;
+    let ours = options.protocol.unwrap_or(NEWEST_PROTOCOL);
+    if remote > ours.into() {
+        let line = format!("The protocol version in the batch file is too new ({remote} > {ours}).");
+        return Err(Error::new(ExitCode::PROTOCOL, line));
+    }
+    let line = format!("(Client) Protocol versions: remote={remote}, negotiated={remote}");
+    notes(Debug::Proto, 1, line.into_bytes());
+    let (remote_version, version) = agree_on_version(ours, remote, side)?;
+    let mut matched = batch::match_flags(options, flags, version, tell)?;
+    matched.client_info.clear();
+    refuse_too_modern(version, &matched, side)?;
+    let compat = batch::read_compat(reader, version)?;
+    if compat.inc_recurse && !inc_recurse_allowed(options, false) {
+        let message = "Incompatible options specified for inc-recursive batch file.";
+        return Err(Error::new(ExitCode::SYNTAX, message));
+    }
+    let (mut nobody, _) = Writer::into_memory();
+    let negotiated = negotiate::negotiate(reader, &mut nobody, side, version, false, &matched, notes)?;
+    let checksum_seed = reader.int()?;
+    let (transfer_sum, list_sum) = negotiate::settle(negotiated, side, version, compat, &matched, notes)?;
+    Ok((Protocol { version, remote_version, compat, checksum_seed, transfer_sum, list_sum }, matched))
 }
 
 /// Begins framing in the directions that this protocol frames. `removes`: before protocol 30 a client that receives

@@ -1,6 +1,7 @@
 //! What the two sides agree on: the handshake's result, and the small codecs of the transfer phase.
 
 pub mod args;
+pub mod batch;
 pub mod filters;
 pub mod handshake;
 pub mod item;

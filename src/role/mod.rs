@@ -5,6 +5,7 @@ pub mod news;
 pub mod receiver;
 pub mod sender;
 pub mod tally;
+pub mod wishes;
 
 use std::{borrow::Cow, cell::RefCell, sync::Arc};
 
@@ -59,7 +60,7 @@ impl Transfer {
             rules: Rules::new(options, protocol.list_sum, umask),
             format: OutFormat::of(options),
             log_format: OutFormat::of_log_file(options),
-            whole_file: append == Append::No && options.whole_file.unwrap_or(local),
+            whole_file: append == Append::No && options.whole_file.unwrap_or(local && options.batch.is_none()),
             append,
             options: options.clone(),
             protocol,
@@ -81,7 +82,17 @@ impl Transfer {
 
     /// Something is really changed. C: do_xfers
     pub fn for_real(&self) -> bool {
-        !self.options.dry_run
+        self.options.moves_data()
+    }
+
+    /// A batch file takes the sender's place.
+    pub fn plays(&self) -> bool {
+        self.options.reads_batch() && !self.server()
+    }
+
+    /// Data goes into a batch file, and nothing changes at the destination.
+    pub fn only_records(&self) -> bool {
+        self.options.only_writes_batch()
     }
 
     /// 0: lines do not depend on what changed; 1: changed entries are itemized; 2: all. C: stdout_format_has_i
@@ -326,4 +337,6 @@ pub enum Feedback {
     Gone,
     /// A server's receiver has something to say: the writer's outbox holds it.
     Line,
+    /// The receiver of a batch waits for what is wanted of it; the how manieth time.
+    Waits(u32),
 }

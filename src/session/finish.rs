@@ -137,6 +137,9 @@ pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
         let traffic = link.start.side.sends.then(|| Traffic::of(link, None));
         tell_code(&link.log, error, traffic.as_ref());
     }
+    if link.transfer.plays() {
+        return None; // a file need not be told
+    }
     let silent = [ExitCode::SOCKET_IO, ExitCode::STREAM_IO, ExitCode::SIGNAL1, ExitCode::TIMEOUT];
     if interrupted && link.start.side.local {
         return None; // the other end is in this process and was interrupted too

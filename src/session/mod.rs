@@ -22,7 +22,10 @@ use crate::{
     report::summary::{Stats, heap_lines},
     role::{Transfer, sender::Arrivals},
     sys::{heap::heap, poll::Wake},
-    transport::pair::{Giver, Taker},
+    transport::{
+        batch::Tape,
+        pair::{Giver, Taker},
+    },
     wire::{Pulse, ReadHalf, Reader, WriteHalf, Writer},
 };
 
@@ -58,6 +61,8 @@ pub struct Start<'a> {
     pub filters: Filters,
     /// With `-s`: what the server is to be told before anything else.
     pub secluded: Option<Vec<Vec<u8>>>,
+    /// The batch file of a client that has one.
+    pub tape: Tape,
 }
 
 /// How a session ended. Everything was said, except what a client says last: that the connection broke, which waits
@@ -101,6 +106,8 @@ struct Link<'a> {
     voice: Option<PeerSink>,
     /// With `--remove-source-files` on the sender: what the receiving side has.
     arrived: Option<Arrivals>,
+    /// A batch file, until what is kept in it begins.
+    tape: Tape,
 }
 
 /// What of the `Start` lives as long as the session.
@@ -137,6 +144,7 @@ pub fn run(start: Start<'_>) -> Ended {
         }
     };
     let done = if link.start.side.sends { send::run(&mut link) } else { receive::run(&mut link) };
+    let done = done.and_then(|stats| end_of_batch(&mut link).map(|()| stats));
     let protocol = link.transfer.protocol.version;
     let traffic = Traffic::of(&link, done.as_ref().ok());
     match done {
@@ -157,6 +165,7 @@ pub fn run(start: Start<'_>) -> Ended {
         }
         Err(error) => {
             let mut error = error.by(speaker.name());
+            let _ = end_of_batch(&mut link); // that it is not all there is known
             let told = finish::fail(&mut link, &mut error);
             let code = told.unwrap_or(error.code);
             Ended::failed(Error { code, ..error }, protocol, speaker, server || told.is_some(), traffic)
@@ -168,6 +177,14 @@ impl Traffic {
     fn of(link: &Link<'_>, stats: Option<&Stats>) -> Self {
         let listed = stats.map_or(0, |stats| stats.total_size);
         Self { sent: link.writer.total(), received: link.reader.total(), listed }
+    }
+}
+
+/// What a batch file has not got yet.
+fn end_of_batch(link: &mut Link<'_>) -> Result<()> {
+    match (link.writer.copy()?, link.reader.copy()) {
+        (Some(copy), _) | (None, Some(copy)) => copy.flush(),
+        (None, None) => Ok(()),
     }
 }
 
@@ -196,8 +213,22 @@ fn flaws(link: &Link<'_>) -> ExitCode {
 
 /// Shakes hands and begins framing.
 fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
-    let Start { options, side, read, write, shelf, umask, log: own, wake, paths, sources, names, filters, secluded } =
-        start;
+    let Start {
+        options,
+        side,
+        read,
+        write,
+        shelf,
+        umask,
+        log: own,
+        wake,
+        paths,
+        sources,
+        names,
+        filters,
+        secluded,
+        mut tape,
+    } = start;
     let pulse = Pulse::new(options.timeout);
     let role = log.speaker().name();
     let mut reader = Reader::new(read, pulse.clone(), role);
@@ -224,7 +255,23 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
         }
     };
     reader.set_counting(false);
-    let protocol = handshake::agree(&mut reader, &mut writer, side, options, &mut notes)?;
+    if let Tape::Record(recording) = &mut tape {
+        recording.stream.set_role(role);
+    }
+    let mut matched = None;
+    let protocol = if matches!(tape, Tape::Play(_)) {
+        let mut tell = |line: Vec<u8>| {
+            if log.info(Info::Misc) >= 1 {
+                log.say(LogCode::Info, line);
+            }
+        };
+        let (protocol, options) = handshake::replay(&mut reader, options, &mut notes, &mut tell)?;
+        matched = Some(options);
+        protocol
+    } else {
+        handshake::agree(&mut reader, &mut writer, side, options, &mut notes)?
+    };
+    let options = matched.as_ref().unwrap_or(options);
     reader.set_counting(true);
     writer.restart_count();
     let voice = voice.map(|voice| voice.for_protocol(protocol.version));
@@ -240,9 +287,11 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     if let Some(arrived) = &arrived {
         listener = listener.for_sender(arrived.clone());
     }
-    handshake::multiplex(&mut reader, &mut writer, &transfer.protocol, side, removes, Box::new(listener))?;
+    if !transfer.plays() {
+        handshake::multiplex(&mut reader, &mut writer, &transfer.protocol, side, removes, Box::new(listener))?;
+    }
     let start = Parts { wake, side, shelf, paths, sources, names };
-    Ok(Link { start, transfer, reader, writer, log, heard, filters, voice, arrived })
+    Ok(Link { start, transfer, reader, writer, log, heard, filters, voice, arrived, tape })
 }
 
 /// The server's words that were kept off the remote shell's command line.

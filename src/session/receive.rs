@@ -36,6 +36,7 @@ use crate::{
         news::News,
         receiver::{self, Receiver},
         tally::count_list,
+        wishes,
     },
     sys::poll::Wake,
     text::mode::Chmod,
@@ -73,6 +74,9 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
     link.log = loud;
     let failed_early = link.log.transfer_failed();
     let nothing = beginning.segments.iter().all(|segment| segment.is_empty());
+    if nothing && link.transfer.plays() {
+        return Ok(beginning.stats);
+    }
     if nothing && !link.start.side.server {
         return Ok(Stats { received: link.reader.total(), sent: link.writer.total(), ..beginning.stats });
     }
@@ -245,8 +249,11 @@ fn transfer(
     };
     decoder.speak_as(&log);
     decoder.call_files(target.names.clone());
-    let listener = Listener::new(&link.transfer, log.clone(), Arc::clone(&link.heard)).for_receiver(news.clone());
-    handshake::multiplex_in(&mut link.reader, &link.transfer.protocol, link.start.side, false, Box::new(listener));
+    if !link.transfer.plays() {
+        let listener = Listener::new(&link.transfer, log.clone(), Arc::clone(&link.heard)).for_receiver(news.clone());
+        handshake::multiplex_in(&mut link.reader, &link.transfer.protocol, link.start.side, false, Box::new(listener));
+    }
+    let (wishes, wanted) = link.transfer.plays().then(wishes::channel).unzip();
     link.reader.set_role("receiver");
     link.writer.set_role("generator");
     let taker = match std::mem::replace(&mut link.start.shelf, Shelf::None) {
@@ -277,8 +284,9 @@ fn transfer(
         single: target.single.clone(),
         given,
         taker,
+        wanted,
     };
-    let given = Given { target, alternatives, filters: link.filters.clone(), io_error: link.heard.io_error() };
+    let given = Given { target, alternatives, filters: link.filters.clone(), io_error: link.heard.io_error(), wishes };
     let generator = Generator::new(&link.transfer, generator_log, &mut link.writer, feedback, given)?;
     let leaving = Leaving(receiver.generator.clone());
     let (received, generated) = thread::scope(|scope| {
@@ -374,7 +382,7 @@ fn settle(link: &Link<'_>, error: Error) -> Error {
 fn goodbye(link: &mut Link<'_>) -> Result<()> {
     Indexes::new(link.transfer.protocol.version).write(&mut link.writer, Index::Done)?;
     link.writer.flush()?;
-    if link.start.side.server {
+    if link.start.side.server || link.transfer.plays() {
         return Ok(());
     }
     let _ = link.reader.until_end(LAST_WORDS); // the transfer is complete whatever the end is like

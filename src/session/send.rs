@@ -1,6 +1,6 @@
 //! The sending side of a session: filters, the list, the files, the goodbye.
 
-use std::time::Instant;
+use std::{mem, time::Instant};
 
 use super::{Link, Shelf};
 use crate::{
@@ -15,14 +15,17 @@ use crate::{
     options::{
         Debug, Dirs, Info,
         charset::{Charset, Text},
+        replay,
     },
     proto::{
+        batch,
         ndx::{Index, Indexes},
         stats::{DeleteStats, FinalStats},
     },
     report::summary::Stats,
     role::sender::{Arrivals, List, Sender, counts, remove},
     text::{mode::Chmod, path::confined},
+    transport::batch::Tape,
     wire::Reader,
 };
 
@@ -54,25 +57,41 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
     link.writer.flush()?;
     (stats.sent, stats.received) = (link.writer.total(), link.reader.total());
     super::tell_heap(&link.log, side.server);
+    let last = FinalStats {
+        read: stats.received,
+        written: stats.sent,
+        total_size: stats.total_size,
+        list_build_time: stats.list_build,
+        list_send_time: stats.list_transfer,
+    };
     if side.server {
-        let last = FinalStats {
-            read: stats.received,
-            written: stats.sent,
-            total_size: stats.total_size,
-            list_build_time: stats.list_build,
-            list_send_time: stats.list_transfer,
-        };
         last.write(&mut link.writer, version)?;
+    } else if let Some(copy) = link.writer.copy()? {
+        last.write(copy, version)?; // who reads the batch is a client
     }
     goodbye(link, &mut incoming, &list, &mut stats)?;
     link.writer.flush()?;
     Ok(stats)
 }
 
-/// Settles who has which rules.
+/// Settles who has which rules. What the sender says from then on goes into a batch file, if one is written.
 pub(super) fn exchange_filters(link: &mut Link<'_>) -> Result<()> {
-    let Link { start, transfer, reader, writer, log, filters, .. } = link;
-    filters.exchange(start.side, &transfer.protocol, &transfer.options, reader, writer, log)
+    let Link { start, transfer, reader, writer, log, filters, tape, .. } = link;
+    let (side, protocol, options) = (start.side, &transfer.protocol, &transfer.options);
+    filters.take_side(side, protocol, options, log)?;
+    if let Tape::Record(recording) = tape {
+        let script = replay::script(&recording.words, options, &filters.lines()?, protocol.version);
+        recording.write_script(&script)?;
+    }
+    filters.exchange(side, protocol, options, reader, writer, log)?;
+    let Tape::Record(mut recording) = mem::take(tape) else { return Ok(()) };
+    batch::begin(&mut recording.stream, protocol)?;
+    if side.sends {
+        writer.copy_to(recording.stream);
+        Ok(())
+    } else {
+        reader.copy_to(recording.stream)
+    }
 }
 
 /// What a long list says while it is made, where it is not incremental. C: flist.c start_filelist_progress

@@ -1,5 +1,6 @@
-//! Byte connections to the other side: remote shell, inherited descriptors, in-process pair.
+//! Byte connections to the other side: remote shell, inherited descriptors, in-process pair, batch file.
 
+pub mod batch;
 pub mod fd;
 mod handover;
 pub mod pair;

@@ -3,7 +3,7 @@
 use std::{io, ops::RangeInclusive, time::Duration};
 
 use super::{
-    Message, Messages, Pulse, ReadHalf, Rules, Tag,
+    Message, Messages, Pulse, ReadHalf, Rules, Tag, Writer,
     frame::Header,
     int::{self, Overflow},
 };
@@ -35,6 +35,8 @@ pub struct Reader {
     counting: bool,
     role: &'static str,
     pulse: Pulse,
+    /// Where all data is also written.
+    copy: Option<Box<Writer>>,
 }
 
 struct Demux {
@@ -61,6 +63,7 @@ impl Reader {
             counting: true,
             role,
             pulse,
+            copy: None,
         }
     }
 
@@ -97,6 +100,18 @@ impl Reader {
 
     pub fn is_multiplexed(&self) -> bool {
         self.demux.is_some()
+    }
+
+    /// From the next byte on all data goes to `copy` as well, as soon as it is at hand.
+    pub fn copy_to(&mut self, mut copy: Writer) -> Result<()> {
+        copy.bytes(&self.buffer[self.at..self.data_end])?;
+        self.copy = Some(Box::new(copy));
+        Ok(())
+    }
+
+    /// The copy.
+    pub fn copy(&mut self) -> Option<&mut Writer> {
+        self.copy.as_deref_mut()
     }
 
     /// From the next byte on the peer sends no frames, until the guard is given back to `resume`.
@@ -224,6 +239,9 @@ impl Reader {
             let target = &mut out[done..done + len];
             let total = if self.counting { &mut self.total } else { &mut 0 };
             let got = receive(&mut *self.half, target, &self.pulse, total, self.role, None)?.unwrap_or(0);
+            if let Some(copy) = &mut self.copy {
+                copy.bytes(&out[done..done + got])?;
+            }
             self.frame_left = self.frame_left.saturating_sub(got);
             self.data += got as u64;
             done += got;
@@ -354,6 +372,9 @@ impl Reader {
                 return Ok(true);
             }
             let Some(demux) = &mut self.demux else {
+                if let Some(copy) = &mut self.copy {
+                    copy.bytes(&self.buffer[self.data_end..self.filled])?;
+                }
                 self.data += (self.filled - self.data_end) as u64;
                 self.data_end = self.filled;
                 return Ok(self.at < self.data_end);
@@ -361,6 +382,9 @@ impl Reader {
             let unseen = &self.buffer[self.data_end..self.filled];
             if self.frame_left > 0 {
                 let len = self.frame_left.min(unseen.len());
+                if let Some(copy) = &mut self.copy {
+                    copy.bytes(&unseen[..len])?;
+                }
                 self.frame_left -= len;
                 self.data_end += len;
                 self.data += len as u64;

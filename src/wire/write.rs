@@ -113,6 +113,12 @@ pub struct Writer {
     pulse: Pulse,
     /// When writing is given up, whatever the timeout.
     deadline: Option<Instant>,
+    /// Where all data is also written, without frames and messages.
+    copy: Option<Box<Writer>>,
+    /// What of the buffer the copy has already.
+    copied: usize,
+    /// How a failing write names what is written to.
+    target: &'static str,
 }
 
 impl Writer {
@@ -130,7 +136,35 @@ impl Writer {
             role,
             pulse,
             deadline: None,
+            copy: None,
+            copied: 0,
+            target: "socket",
         }
+    }
+
+    /// A writer of a batch file.
+    pub fn to_batch(half: Box<dyn WriteHalf>, role: &'static str) -> Self {
+        Self { target: "batch file", ..Self::new(half, Pulse::default(), role) }
+    }
+
+    /// From the next byte on all data goes to `copy` as well.
+    pub fn copy_to(&mut self, copy: Self) {
+        self.copied = self.buffer.len();
+        self.copy = Some(Box::new(copy));
+    }
+
+    /// The copy, for what is not to go to the peer; it has what was written before.
+    pub fn copy(&mut self) -> Result<Option<&mut Self>> {
+        self.copy_rest(&[])?;
+        Ok(self.copy.as_deref_mut())
+    }
+
+    /// Gives the copy what it has not yet: of the buffer, and what follows that.
+    fn copy_rest(&mut self, parts: &[&[u8]]) -> Result<()> {
+        let Some(copy) = &mut self.copy else { return Ok(()) };
+        copy.bytes(self.buffer.get(self.copied..).unwrap_or_default())?;
+        self.copied = self.buffer.len();
+        parts.iter().try_for_each(|part| copy.bytes(part))
     }
 
     /// A writer whose bytes can be looked at after `flush`.
@@ -316,6 +350,7 @@ impl Writer {
 
     /// Writes waiting messages, then one frame of the buffer and `parts`. Together they fit into a frame.
     fn emit(&mut self, parts: &[&[u8]]) -> Result<()> {
+        self.copy_rest(parts)?;
         let messages = self.outbox.take();
         let mut buffer = mem::take(&mut self.buffer);
         let empty = self.empty_len();
@@ -334,6 +369,7 @@ impl Writer {
         let sent = self.send(&mut slices, true);
         drop(slices);
         buffer.truncate(empty);
+        self.copied = empty;
         self.buffer = buffer;
         sent
     }
@@ -343,7 +379,8 @@ impl Writer {
     fn broken(&self, error: &io::Error, left: usize) -> Error {
         let why = errno_text(error);
         if self.handshake {
-            let line = bytes!["rsync: [", self.role, "] safe_write failed to write ", left, " bytes to socket: ", why];
+            let what = bytes![" bytes to ", self.target, ": ", why];
+            let line = bytes!["rsync: [", self.role, "] safe_write failed to write ", left, what];
             return Error::new(ExitCode::STREAM_IO, line);
         }
         Error::new(ExitCode::SOCKET_IO, bytes!["rsync: [", self.role, "] write error: ", why])

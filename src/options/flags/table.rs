@@ -238,7 +238,7 @@ pub static FLAGS: &[Flag] = &[
         .help(&[("", "turn sequences of nulls into sparse blocks")]),
     writing("preallocate").switch(set!(preallocate)).words(|f| f.say(f.o.preallocate && f.we_send, "--preallocate"))
         .help(&[("", "allocate dest files before writing them")]),
-    writing("dry-run").short(b'n').switch(set!(dry_run)).letter(|f| f.o.dry_run.into())
+    writing("dry-run").short(b'n').switch(set!(dry_run)).letter(|f| (!f.o.moves_data()).into())
         .help(&[("", "perform a trial run with no changes made")]),
     writing("whole-file").short(b'W').off(&["no-whole-file", "no-W"]).switch(|t, on| t.options.whole_file = Some(on))
         .letter(|f| (f.o.whole_file == Some(true)).into())
@@ -465,12 +465,12 @@ pub static FLAGS: &[Flag] = &[
         .help(&[("", "Stop rsync at the specified point in time")]),
     writing("fsync").switch(set!(fsync)).words(|f| f.say(f.o.fsync && f.we_send, "--fsync"))
         .help(&[("", "fsync every written file")]),
-    writing("write-batch").text("FILE", |t, v| { t.write_batch = 1; batch(t, v) }).later()
+    writing("write-batch").text("FILE", |t, v| { t.write_batch = 1; batch(t, v) })
         .help(&[("", "write a batched update to FILE")]),
-    writing("only-write-batch").text("FILE", |t, v| { t.write_batch = -1; batch(t, v) }).later()
-        .words(|f| f.say(f.only_writes_batch() && f.we_send, "--only-write-batch=X"))
+    writing("only-write-batch").text("FILE", |t, v| { t.write_batch = -1; batch(t, v) })
+        .words(|f| f.say(f.o.only_writes_batch() && f.we_send, "--only-write-batch=X"))
         .help(&[("", "like --write-batch but w/o updating dest")]),
-    writing("read-batch").text("FILE", |t, v| { t.read_batch = true; batch(t, v) }).later()
+    writing("read-batch").text("FILE", |t, v| { t.read_batch = true; batch(t, v) })
         .help(&[("", "read a batched update from FILE")]),
     wire("protocol").number("NUM", |t, v| t.protocol = v)
         .help(&[("", "force an older protocol version to be used")]),

@@ -16,7 +16,7 @@ use crate::{
         ndx::Index,
         sums::{SumHead, write_block},
     },
-    role::{About, Pass},
+    role::{About, Pass, wishes::Wish},
     sys::stat::Stat,
     text::path::inside,
 };
@@ -67,7 +67,7 @@ impl Generator<'_> {
         size: u64,
     ) -> Result<()> {
         let for_real = self.transfer.for_real();
-        let opens = for_real && !self.transfer.whole_file;
+        let opens = for_real && !self.transfer.whole_file && !self.transfer.plays();
         let basis = if opens { self.open_basis(visit, &origin, size) } else { Basis::None };
         if matches!(basis, Basis::Unreadable) && self.may_wait(visit) {
             self.defer(visit);
@@ -145,6 +145,14 @@ impl Generator<'_> {
         {
             progress.under_way += 1;
         }
+        if let Some(wishes) = &self.wishes {
+            wishes.tell(Wish::File(visit.index));
+            return if self.transfer.for_real() {
+                Ok(())
+            } else {
+                self.lead(visit, Led::known(old.unwrap_or_default()))
+            };
+        }
         self.outgoing.write(self.writer, Index::Entry(visit.index))?;
         if self.itemizing {
             let checked = self.transfer.options.checksum && visit.pass == Pass::First;
@@ -221,8 +229,10 @@ impl Generator<'_> {
             self.outgoing.write(self.writer, Index::Entry(visit.index))?;
             return Item { name: Some(name.to_vec()), ..Item::new(flags) }.write(self.writer, version);
         }
-        let about = About { bits: flags.0, hard_link: name, ..About::default() };
-        self.transfer.tell(&self.log, visit.entry, &about, self.transfer.hears_of_items());
+        if !self.transfer.plays() {
+            let about = About { bits: flags.0, hard_link: name, ..About::default() };
+            self.transfer.tell(&self.log, visit.entry, &about, self.transfer.hears_of_items());
+        }
         Ok(())
     }
 
@@ -236,8 +246,10 @@ impl Generator<'_> {
             self.outgoing.write(self.writer, Index::Entry(visit.index))?;
             return Item::new(flags).write(self.writer, self.transfer.protocol.version);
         }
-        let about = About { bits: flags.0, ..About::default() };
-        self.transfer.tell(&self.log, visit.entry, &about, self.transfer.hears_of_items());
+        if !self.transfer.plays() {
+            let about = About { bits: flags.0, ..About::default() };
+            self.transfer.tell(&self.log, visit.entry, &about, self.transfer.hears_of_items());
+        }
         Ok(())
     }
 }

@@ -36,7 +36,7 @@ use crate::{
     meta::Names,
     options::{Debug, Info},
     proto::ndx::{Index, Indexes},
-    role::{Feedback, Pass, Transfer, check_going_on},
+    role::{Feedback, Pass, Transfer, check_going_on, wishes::Wishes},
     sys::stat::Stat,
     wire::Writer,
 };
@@ -71,6 +71,8 @@ pub struct Given {
     pub filters: Filters,
     /// What the sender could not read of the list that is there already.
     pub io_error: i32,
+    /// Where the sender is a batch file.
+    pub wishes: Option<Wishes>,
 }
 
 pub struct Generator<'a> {
@@ -89,6 +91,8 @@ pub struct Generator<'a> {
     redo: VecDeque<i32>,
     /// The sender still takes requests.
     asking: bool,
+    /// Where the sender is a batch file: the way of requests.
+    wishes: Option<Wishes>,
     /// Hard links, if they are kept.
     groups: Option<groups::Groups>,
     /// Files with further names that came, or (true) will not come.
@@ -128,7 +132,7 @@ impl<'a> Generator<'a> {
         feedback: mpsc::Receiver<Feedback>,
         given: Given,
     ) -> Result<Self> {
-        let Given { target, alternatives, mut filters, io_error } = given;
+        let Given { target, alternatives, mut filters, io_error, wishes } = given;
         let options = &transfer.options;
         let incremental = transfer.protocol.compat.inc_recurse;
         let missing = target.root.is_none();
@@ -164,6 +168,7 @@ impl<'a> Generator<'a> {
             receiver_gone: false,
             redo: VecDeque::new(),
             asking: true,
+            wishes,
             groups: (options.hard_links > 0 && !options.list_only).then(|| groups::Groups::new(incremental)),
             links_news: VecDeque::new(),
             again: Vec::new(),
@@ -364,6 +369,10 @@ impl<'a> Generator<'a> {
             if self.receiver_gone {
                 return Err(Error::silent(ExitCode::STREAM_IO)); // its own error is the one to tell
             }
+            if let Ok(news) = self.feedback.try_recv() {
+                return self.take(news);
+            }
+            self.wishes.iter_mut().for_each(Wishes::no_more);
             let news = match self.writer.pulse().lull() {
                 Some(lull) => self.feedback.recv_timeout(lull),
                 None => self.feedback.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -406,6 +415,7 @@ impl<'a> Generator<'a> {
             Feedback::IoError(kinds) => self.io_error |= kinds,
             Feedback::Gone => self.receiver_gone = true,
             Feedback::Line => self.writer.flush()?,
+            Feedback::Waits(number) => self.wishes.iter_mut().for_each(|wishes| wishes.asked(number)),
         }
         Ok(())
     }

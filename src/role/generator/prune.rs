@@ -21,7 +21,7 @@ use crate::{
     log::{LogCode, Progress},
     options::{Debug, Delete, Info},
     proto::ndx::Index,
-    role::{Deletions, Transfer, check_going_on},
+    role::{Deletions, Transfer, check_going_on, wishes::Wish},
     wire::Tag,
 };
 
@@ -293,6 +293,10 @@ impl Generator<'_> {
     /// The counts of deletions, for whoever makes the statistics.
     pub(super) fn tell_counts(&mut self) -> Result<()> {
         let options = &self.transfer.options;
+        if let Some(wishes) = &self.wishes {
+            wishes.tell(Wish::Deleted(self.prune.removals.counts));
+            return Ok(());
+        }
         if options.delete == Delete::Never && !options.force {
             return Ok(());
         }

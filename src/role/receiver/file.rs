@@ -296,7 +296,7 @@ impl Work<'_> {
     }
 
     /// Takes a file's data off the wire where it has nowhere to go. C: receiver.c discard_receive_data
-    fn discard(&mut self) -> Result<()> {
+    pub(super) fn discard(&mut self) -> Result<()> {
         let (dest, mut nowhere) = (self.dest, Nowhere);
         let mut data = self.data_of(0);
         let head = data.head()?;

@@ -6,6 +6,7 @@ mod account;
 mod basis;
 mod data;
 mod file;
+mod play;
 
 pub use account::Given;
 
@@ -15,12 +16,12 @@ use std::{
     sync::Arc,
 };
 
-use self::account::Account;
+use self::{account::Account, play::Play};
 use crate::{
     bytes,
     dest::{Dest, alternatives::Alternatives, defaults::DefaultPerms, places::Places, temp::Temps, write::WriteBuffer},
     error::{Error, ExitCode, Result},
-    flist::{FileList, Segment, receive::Decoder},
+    flist::{Entry, FileList, Segment, receive::Decoder},
     fs::Root,
     log::{Log, LogCode, Speaker},
     meta::Names,
@@ -37,6 +38,7 @@ use crate::{
         news::News,
         sender::counts,
         tally::{Tally, count_list},
+        wishes::Wanted,
     },
     transport::pair::Taker,
     wire::Reader,
@@ -59,6 +61,8 @@ pub struct Receiver<'a> {
     pub given: Given,
     /// The other end of the sender's side channel, in a local copy.
     pub taker: Option<Taker>,
+    /// Where the sender is a batch file: what the generator wants of it.
+    pub wanted: Option<Wanted>,
 }
 
 /// As many files are in place before the generator hears of them, unless there is time or a long file to come: being
@@ -81,6 +85,7 @@ struct Work<'a> {
     generator: News,
     single: Option<Vec<u8>>,
     taker: Option<Taker>,
+    play: Option<Play>,
     list: FileList,
     list_complete: bool,
     tokens: TokenReader,
@@ -125,6 +130,7 @@ impl Receiver<'_> {
             generator: self.generator,
             single: self.single,
             taker: self.taker,
+            play: self.wanted.map(Play::new),
             list: FileList::new(),
             list_complete,
             tokens: TokenReader::new(transfer.local),
@@ -181,6 +187,7 @@ impl Work<'_> {
                 None => {
                     self.tally.end_of_segment(self.list.place_of_current_end());
                     let incremental = self.transfer.protocol.compat.inc_recurse;
+                    self.end_of_updates(incremental || phase > 0)?;
                     if incremental && self.list.drop_first().is_some() && !self.list.is_empty() {
                         continue;
                     }
@@ -217,7 +224,10 @@ impl Work<'_> {
             return Ok(());
         }
         match self.next()? {
-            None => self.tell_generator(Feedback::PhaseDone),
+            None => {
+                self.take_counts()?;
+                self.tell_generator(Feedback::PhaseDone)
+            }
             Some((index, _)) => {
                 let line = bytes!["Invalid packet at end of run (", index, ") [receiver]"];
                 Err(Error::new(ExitCode::PROTOCOL, line))
@@ -317,15 +327,33 @@ impl Work<'_> {
             self.tally.created(entry.mode());
         }
         self.tally.begin(entry.size(), self.list.place(index), self.list_complete);
+        if !self.is_wanted(index, &path)? {
+            return self.discard();
+        }
         let about = About { bits: item.flags.0, ..About::default() };
         if !self.transfer.for_real() {
             self.transfer.tell(self.log, entry, &about, Whom::User);
-            return Ok(());
+            return if self.play.is_some() { self.discard() } else { Ok(()) };
+        }
+        if self.transfer.only_records() {
+            return self.only_record(index, entry, &about);
         }
         if entry.size() > LONG {
             self.tell_finished()?;
         }
         self.file(index, entry, &path, &item, about)
+    }
+
+    /// A file's data stays with whoever writes the batch file. C: in receiver.c recv_files
+    fn only_record(&mut self, index: i32, entry: Entry<'_>, about: &About<'_>) -> Result<()> {
+        self.transfer.tell(self.log, entry, about, Whom::User);
+        if !self.transfer.server() {
+            self.discard()?;
+        }
+        if self.transfer.protocol.compat.inc_recurse {
+            self.finished.push(index);
+        }
+        Ok(())
     }
 
     fn decline(&mut self, index: i32) -> Result<()> {
@@ -342,8 +370,11 @@ impl Work<'_> {
             return self.decline(index);
         }
         if log.info(Info::Name) >= 1 || self.transfer.itemize() > 0 {
-            let line = bytes!["WARNING: ", path, " failed verification -- update ", kept, " (will try again)."];
-            log.say(LogCode::Warning, line);
+            let hope = if self.play.is_some() { " (may try again)." } else { " (will try again)." };
+            log.say(LogCode::Warning, bytes!["WARNING: ", path, " failed verification -- update ", kept, hope]);
+        }
+        if self.may_come_again(index) {
+            return Ok(());
         }
         self.tell_generator(Feedback::Redo(index))
     }

@@ -258,7 +258,7 @@ impl<'a> Sender<'a> {
             return Ok(());
         };
         self.echo(list, request)?;
-        head.write(self.writer)?;
+        head.write(source::data_way(self.transfer, self.writer)?)?;
         let tells_before = self.transfer.tells_before();
         if tells_before {
             self.tell(list, entry, About { bits: request.item.flags.0, ..About::default() }, Whom::User);

@@ -14,7 +14,7 @@ use crate::{
     meta::read::device_size,
     options::{Append, Debug},
     proto::{item::Basis, sums::Sums, token},
-    role::{check_interrupt, tally::Tally},
+    role::{Transfer, check_interrupt, tally::Tally},
     sys::{file, stat::stat_fd},
     transport::pair::SourceFile,
     wire::Writer,
@@ -92,6 +92,14 @@ impl Tokens for Outgoing<'_> {
         self.bytes += 4;
         token::write_match(self.writer, block)
     }
+}
+
+/// Where data goes: to the peer, or only into the batch file.
+pub(super) fn data_way<'w>(transfer: &Transfer, writer: &'w mut Writer) -> Result<&'w mut Writer> {
+    if !transfer.only_records() {
+        return Ok(writer);
+    }
+    writer.copy()?.ok_or_else(|| Error::new(ExitCode::PROTOCOL, "no batch file is open [sender]"))
 }
 
 impl Sender<'_> {
@@ -185,13 +193,13 @@ impl Sender<'_> {
         let Opened { file, size, full_name, .. } = opened;
         let rules = Rules::new(&self.transfer.protocol, how.in_place, how.append);
         let mut window = Window::new(file, size, sums.head.block_len as usize);
-        let mut outgoing =
-            Outgoing { writer: self.writer, tally: &mut self.tally, offset: 0, size, bytes: 0, unshown: None };
+        let writer = data_way(self.transfer, self.writer)?;
+        let mut outgoing = Outgoing { writer, tally: &mut self.tally, offset: 0, size, bytes: 0, unshown: None };
         let sum = self.searcher.search(&mut window, sums, &rules, self.log, &mut outgoing)?;
         outgoing.show();
         let bytes = outgoing.bytes + 4 + sum.len() as u64;
-        token::write_end(self.writer)?;
-        self.writer.bytes(&sum)?;
+        token::write_end(outgoing.writer)?;
+        outgoing.writer.bytes(&sum)?;
         let error = window.error().map(|error| match error.raw_os_error() {
             Some(errno) => io::Error::from_raw_os_error(errno),
             None => io::Error::from(error.kind()),

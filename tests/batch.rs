@@ -1,0 +1,302 @@
+//! Batch files: written and read by either program, compared in what is said, in what stands there afterwards, and in
+//! the files themselves.
+
+mod harness;
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, symlink},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use harness::{
+    Program, Way,
+    blur::{blur, line_difference},
+    process::{self, Outcome},
+    programs, stand_in,
+    tree::{self, Tree},
+    zoo,
+};
+
+use Program::{Ours, Reference};
+
+/// What the generator says by itself: how that meets the receiver's lines is a matter of time.
+const APART: &[&str] = &["*deleting ", "deleting ", "skipping "];
+
+/// A command line that writes a batch, and one that reads it.
+struct Row {
+    args: &'static str,
+    /// What the reading command line has instead.
+    reading: Option<&'static str>,
+    before: fn(&Path, &Path),
+    ways: &'static [Way],
+}
+
+const LOCAL: &[Way] = &[Way::Local];
+const ALL: &[Way] = &[Way::Local, Way::PipePush, Way::PipePull];
+
+fn row(args: &'static str) -> Row {
+    Row { args, reading: None, before: some, ways: LOCAL }
+}
+
+impl Row {
+    fn everywhere(self) -> Self {
+        Self { ways: ALL, ..self }
+    }
+
+    fn reading(self, args: &'static str) -> Self {
+        Self { reading: Some(args), ..self }
+    }
+
+    fn over(self, before: fn(&Path, &Path)) -> Self {
+        Self { before, ..self }
+    }
+}
+
+fn source(top: &Path) {
+    fs::create_dir_all(top.join("sub/deep")).unwrap();
+    fs::create_dir_all(top.join("more")).unwrap();
+    zoo::file(&top.join("big"), &zoo::noise(150_000, 1));
+    zoo::file(&top.join("empty"), b"");
+    zoo::file(&top.join("it's"), b"quoted");
+    zoo::file(&top.join("sub/text"), b"a text\n");
+    zoo::file(&top.join("sub/deep/file"), &zoo::noise(5000, 2));
+    fs::hard_link(top.join("sub/deep/file"), top.join("more/name")).unwrap();
+    symlink("text", top.join("sub/link")).unwrap();
+    zoo::set_time(&top.join("sub/link"), 1_400_000_000, 0);
+    zoo::settle_dirs(top);
+}
+
+/// A basis, something that is current, and something extraneous.
+fn some(top: &Path, from: &Path) {
+    fs::create_dir_all(top.join("sub")).unwrap();
+    let big = fs::read(from.join("big")).unwrap();
+    zoo::file(&top.join("big"), &[&b"in front"[..], &big[..90_000]].concat());
+    zoo::set_time(&top.join("big"), 1_200_000_000, 0);
+    zoo::file(&top.join("sub/text"), b"a text\n");
+    zoo::file(&top.join("sub/old"), b"extraneous");
+    zoo::settle_dirs(top);
+}
+
+fn nothing(_: &Path, _: &Path) {}
+
+/// A directory with the source, in which runs have places of their own.
+struct Site {
+    dir: tempfile::TempDir,
+    ready: SystemTime,
+    count: std::cell::Cell<usize>,
+}
+
+struct Made {
+    outcome: Outcome,
+    tree: Tree,
+    place: PathBuf,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("oc-rsync-").tempdir().unwrap();
+        fs::create_dir(dir.path().join("src")).unwrap();
+        source(&dir.path().join("src"));
+        Self { dir, ready: SystemTime::now(), count: 0.into() }
+    }
+
+    /// Runs over a destination of its own, in a place where the batch may be.
+    fn run(&self, program: Program, args: &[String], before: fn(&Path, &Path), batch: Option<&Path>) -> Made {
+        self.count.set(self.count.get() + 1);
+        let place = self.dir.path().join(format!("p{:03}", self.count.get()));
+        let destination = place.join("dst");
+        fs::create_dir_all(&destination).unwrap();
+        symlink("../src", place.join("src")).unwrap();
+        if let Some(batch) = batch {
+            fs::copy(batch, place.join("B")).unwrap();
+        }
+        before(&destination, &self.dir.path().join("src"));
+        tree::settle(&destination);
+        let outcome = process::run_for(process::command(&place, &program.path(), args), b"", process::PATIENCE);
+        let tree = Tree::read(&destination, self.ready, false);
+        Made { outcome, tree, place }
+    }
+
+    fn lines(&self, made: &Made, text: &[u8], program: Program) -> Vec<String> {
+        let program = program.path();
+        let names = [(made.place.as_path(), "PLACE"), (program.as_path(), "PROGRAM")];
+        let (mut first, rest): (Vec<_>, Vec<_>) =
+            blur(text, &names, true).into_iter().partition(|line| APART.iter().any(|word| line.starts_with(word)));
+        first.extend(rest);
+        first
+    }
+
+    fn differences(&self, what: &str, theirs: (&Made, Program), ours: (&Made, Program)) -> Vec<String> {
+        let mut told = Vec::new();
+        let (one, two) = (&theirs.0.outcome, &ours.0.outcome);
+        if one.status != two.status {
+            told.push(format!("{what}: status {:?}, ours {:?}", one.status, two.status));
+        }
+        for (name, theirs_text, ours_text) in
+            [("stdout", &one.stdout, &two.stdout), ("stderr", &one.stderr, &two.stderr)]
+        {
+            let theirs = self.lines(theirs.0, theirs_text, theirs.1);
+            let ours = self.lines(ours.0, ours_text, ours.1);
+            told.extend(line_difference(&theirs, &ours).map(|text| format!("{what}: {name}\n{text}")));
+        }
+        let trees = theirs.0.tree.differences(&ours.0.tree, false);
+        told.extend(trees.into_iter().map(|text| format!("{what}:\n{text}")));
+        told
+    }
+
+    fn script(&self, made: &Made, program: Program) -> String {
+        let script = fs::read_to_string(made.place.join("B.sh")).unwrap();
+        script.replace(&program.path().display().to_string(), "PROGRAM")
+    }
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(String::from).collect()
+}
+
+fn far(way: Way, far: Program, path: &str, remote: bool) -> (Vec<String>, String) {
+    if way == Way::Local {
+        return (Vec::new(), path.into());
+    }
+    let options = vec!["-e".into(), stand_in().display().to_string(), format!("--rsync-path={}", far.path().display())];
+    (options, if remote { format!("far:{path}") } else { path.into() })
+}
+
+fn writing(row: &Row, way: Way, peer: Program) -> Vec<String> {
+    let (mut args, from) = far(way, peer, "src/", way == Way::PipePull);
+    let (_, to) = far(way, peer, "dst/", way == Way::PipePush);
+    args.extend(words(row.args));
+    let batch = if row.args.contains("batch=") { None } else { Some("--write-batch=B".into()) };
+    args.extend(batch);
+    args.extend(["--checksum-seed=5".into(), from, to]);
+    args
+}
+
+fn reading(row: &Row) -> Vec<String> {
+    let mut args: Vec<_> = words(row.reading.unwrap_or(row.args));
+    args.retain(|arg| !arg.contains("write-batch"));
+    args.extend(["--read-batch=B".into(), "dst/".into()]);
+    args
+}
+
+/// What is said of traffic near the end depends on how it was framed.
+const TAIL: usize = 48;
+
+/// Lists that come while files are on their way: how the two meet is a matter of time.
+fn is_incremental(args: &str) -> bool {
+    let whole = ["--no-i-r", "--protocol=2", "-d", "--delete-after", "--delay-updates"];
+    !whole.iter().any(|word| args.contains(word))
+}
+
+fn batches_differ(theirs: &Path, ours: &Path) -> Option<String> {
+    let (theirs, ours) = (fs::read(theirs).unwrap(), fs::read(ours).unwrap());
+    let at = theirs.iter().zip(&ours).position(|(one, two)| one != two);
+    let same = theirs.len().abs_diff(ours.len()) < 8 && at.is_none_or(|at| at + TAIL >= theirs.len());
+    (!same).then(|| format!("batch files of {} and {} bytes differ at {at:?}", theirs.len(), ours.len()))
+}
+
+fn check(site: &Site, row: &Row, way: Way, peer: Program) -> Vec<String> {
+    let what = format!("{} {way:?} with {peer:?}", row.args);
+    let write = |program| {
+        site.run(program, &writing(row, way, if program == Reference { Reference } else { peer }), row.before, None)
+    };
+    let (theirs, ours) = (write(Reference), write(Ours));
+    let mut told = site.differences(&format!("{what}, writing"), (&theirs, Reference), (&ours, Ours));
+    if !is_incremental(row.args) {
+        let differ = batches_differ(&theirs.place.join("B"), &ours.place.join("B"));
+        told.extend(differ.map(|text| format!("{what}: {text}")));
+    }
+    let scripts = (site.script(&theirs, Reference), site.script(&ours, Ours));
+    let blurred = scripts.1.replace(&peer.path().display().to_string(), "PROGRAM");
+    if scripts.0 != blurred {
+        told.push(format!("{what}: scripts\n  {}  {}", scripts.0, scripts.1));
+    }
+    let mode = |made: &Made, name| fs::metadata(made.place.join(name)).unwrap().mode() & 0o7777;
+    for name in ["B", "B.sh"] {
+        if mode(&theirs, name) != mode(&ours, name) {
+            told.push(format!("{what}: mode of {name}"));
+        }
+    }
+    for (whose, written) in [("theirs", &theirs), ("ours", &ours)] {
+        let batch = written.place.join("B");
+        let read = |program| site.run(program, &reading(row), row.before, Some(&batch));
+        let (one, two) = (read(Reference), read(Ours));
+        told.extend(site.differences(&format!("{what}, reading {whose}"), (&one, Reference), (&two, Ours)));
+    }
+    told
+}
+
+fn check_rows(rows: &[Row]) {
+    if !programs::reference_is_there("batch files") {
+        return;
+    }
+    let site = Site::new();
+    let mut told = Vec::new();
+    for row in rows {
+        for &way in row.ways {
+            told.extend(check(&site, row, way, Reference));
+        }
+    }
+    assert!(told.is_empty(), "{} differences:\n\n{}", told.len(), told.join("\n\n"));
+}
+
+#[test]
+fn every_protocol() {
+    check_rows(&[
+        row("-ai").everywhere(),
+        row("-aiH --no-i-r --protocol=31").everywhere(),
+        row("-aiH --protocol=30").everywhere(),
+        row("-aiH --no-i-r --protocol=30").everywhere(),
+        row("-aiH --protocol=29").everywhere(),
+        row("-a --protocol=28").everywhere(),
+        row("-a --protocol=27").everywhere(),
+    ]);
+}
+
+#[test]
+fn data_goes_to_the_file_alone() {
+    check_rows(&[
+        row("-aiH --only-write-batch=B").everywhere(),
+        row("-aiH --only-write-batch=B --no-i-r").everywhere(),
+        row("-av --only-write-batch=B --protocol=29").everywhere(),
+        row("-av --only-write-batch=B --no-i-r --stats"),
+        row("-aiW --only-write-batch=B").over(nothing).everywhere(),
+        row("-ai --only-write-batch=B --delete"),
+    ]);
+}
+
+#[test]
+fn options_that_change_what_is_written() {
+    check_rows(&[
+        row("-ai --delete"),
+        row("-ai --delete-after --force"),
+        row("-ai --no-i-r --delete-delay"),
+        row("-aiR --no-i-r"),
+        row("-aic --no-i-r"),
+        row("-aii --size-only"),
+        row("-ai --inplace --no-i-r"),
+        row("-ai --inplace -b --no-i-r"),
+        row("-ai --append-verify --no-i-r"),
+        row("-ai --partial-dir=.part --no-i-r"),
+        row("-ai --delay-updates"),
+        row("-ai --fuzzy --no-i-r"),
+        row("-rv").reading("-rv"),
+        row("-dlv").reading("-dv"),
+        row("-aHv").reading("-rv"),
+        row("-rlv").reading("-av"),
+        row("-av").reading("-av --no-r --dirs"),
+    ]);
+}
+
+#[test]
+fn rules_are_said_again_in_the_script() {
+    check_rows(&[
+        row("-ai --exclude=/sub/deep -f -_/more"),
+        row("-ai --include=big --exclude=*i* --filter=P_old --delete"),
+        row("-ai --exclude=x --protocol=28").reading("-a"),
+        row("-aiF --exclude=x -0"),
+        row("-aC --partial-dir=.p"),
+    ]);
+}
