@@ -37,8 +37,9 @@ fn trial(seed: u64, steps: usize) -> Option<String> {
     play(&steps)?;
     let Failure { step, told } = play(&steps)?;
     let small = reduced(steps[..=step].to_vec(), PATIENCE);
-    let told = play(&small).map_or(told, |failure| failure.told);
-    Some(format!("seed {seed}, step {step}:\n{}\n\n{}", told.join("\n"), script(&small)))
+    let smaller = play(&small).map(|failure| failure.told).filter(|smaller| *smaller != told);
+    let smaller = smaller.map(|told| format!("reduced:\n{}\n", told.join("\n"))).unwrap_or_default();
+    Some(format!("seed {seed}, step {step}:\n{}\n{smaller}\n{}", told.join("\n"), script(&small)))
 }
 
 #[test]

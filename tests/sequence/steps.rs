@@ -196,7 +196,8 @@ impl Dice {
         }
         if self.chance(4) {
             let (name, kept) = (self.below_top(), self.pick(&["dst/.part", "part"]));
-            beside.push(format!("mkdir -p {kept}; head -c 2000 ../src/'{name}' >{kept}/\"$(basename '{name}')\""));
+            let beginning = format!("head -c 2000 ../src/'{name}' >{kept}/\"$(basename '{name}')\"");
+            beside.push(format!("mkdir -p {kept}; [ -p ../src/'{name}' ] || {beginning}"));
         }
         let mut options: Vec<String> = Vec::new();
         for (percent, group) in GROUPS {
