@@ -3,12 +3,20 @@
 
 mod harness;
 
-use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{lchown, symlink},
+    },
+    path::Path,
+};
 
 use harness::{
     Case, LOCAL, PIPES, Program, Way, check_all, in_each_place,
     process::{self, Status},
-    programs::{AGAINST_REFERENCE, ALONE},
+    programs::{AGAINST_REFERENCE, ALONE, is_root},
     zoo,
 };
 
@@ -42,7 +50,7 @@ fn shelves(top: &Path) {
     }
     zoo::file(&top.join(OsStr::from_bytes(b"no\xffchar")), b"x");
     for (link, target) in [("to-dir", "a"), ("a/to-file", "one"), ("dangling", "nowhere"), ("a/out", "../e")] {
-        std::os::unix::fs::symlink(target, top.join(link)).expect("link");
+        symlink(target, top.join(link)).expect("link");
         zoo::set_time(&top.join(link), 1_450_000_000, 7);
     }
     zoo::settle_dirs(top);
@@ -156,6 +164,36 @@ fn where_listed_names_lead() {
     ]);
 }
 
+/// Links that lead in a circle, and one to a directory that somebody else made.
+fn circles(top: &Path) {
+    shelves(top);
+    for (link, target) in [("self", "self"), ("a/b/here", "there"), ("a/b/there", "here"), ("theirs", "a")] {
+        symlink(target, top.join(link)).expect("link");
+    }
+    if is_root() {
+        lchown(top.join("theirs"), Some(1234), None).expect("owner");
+    }
+    zoo::settle_dirs(top);
+}
+
+#[test]
+fn listed_links() {
+    const NAMES: &[u8] = b"self/\nself/.\n./self/\na/b/here/\na/b/there/x\nto-dir/\na/to-file/\ndangling/.\n";
+    const CIRCLES: &[u8] = b"self\na/b/here\n";
+    const THEIRS: &[u8] = b"theirs/\ntheirs/one\ntheirs/b/\ntheirs/./b/two\n";
+    let circles = |case: Case| case.tree(circles);
+    let mut cases = vec![circles(listed("circles as they are", "-ai", CIRCLES))];
+    for args in ["-ai", "-rai", "-lti", "-ai --copy-dirlinks", "-aiL", "-ai --insecure-links", "-ai --no-R"] {
+        cases.push(circles(listed("listed links", args, NAMES)));
+        cases.push(circles(listed("listed links of others", args, THEIRS)));
+    }
+    for args in ["-aRi", "-lptRi", "-ai"] {
+        let from = ["src/./self/", "src/./self/.", "src/./theirs/b/", "src/./theirs/"];
+        cases.push(circles(row("named links", args)).from(&from));
+    }
+    in_each_place(&cases);
+}
+
 #[test]
 fn listed_names_that_are_missing() {
     const MISSING: &[u8] = b"top\nnowhere\na/nothing\nnone/at/all\na/one\n";
@@ -173,7 +211,7 @@ fn lists_that_cannot_be_had() {
         let sandbox = destination.parent().expect("sandbox");
         shelves_with_a_neighbour(destination, source);
         for (link, target) in [("theirs", "list"), ("mine", "list")] {
-            std::os::unix::fs::symlink(target, sandbox.join(link)).expect("link");
+            symlink(target, sandbox.join(link)).expect("link");
         }
         if harness::programs::is_root() {
             std::os::unix::fs::lchown(sandbox.join("theirs"), Some(1234), None).expect("owner");

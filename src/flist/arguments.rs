@@ -11,7 +11,14 @@ use super::{
     rests::Rests,
     split_path,
 };
-use crate::{bytes, error::Result, filter::Name, log::LogCode, sys::stat::Stat};
+use crate::{
+    bytes,
+    error::Result,
+    filter::Name,
+    fs::{UNTRUSTED_LINK, is_untrusted_link},
+    log::LogCode,
+    sys::stat::Stat,
+};
 
 impl Walker {
     /// C: flist.c send_file_list
@@ -97,6 +104,9 @@ impl Walker {
             Ok(stat) => return Some(stat),
             Err(error) => error,
         };
+        if is_untrusted_link(&error) {
+            examiner.log.say(LogCode::Error, UNTRUSTED_LINK);
+        }
         let gone = error.raw_os_error() == Some(libc::ENOENT);
         match self.plan.missing {
             Missing::Ignore if gone => return None,

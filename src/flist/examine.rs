@@ -169,7 +169,12 @@ impl Examiner {
     /// As `link_stat` by a path of the list.
     pub fn link_stat_named(&self, trees: &Trees, path: &[u8], follow_dirs: bool) -> io::Result<Stat> {
         let (dir, leaf) = trees.parent(path)?;
-        self.link_stat(dir.as_fd(), leaf, follow_dirs)
+        let stat = self.link_stat(dir.as_fd(), leaf, false)?;
+        if !follow_dirs || !stat.is_symlink() {
+            return Ok(stat);
+        }
+        trees.may_follow(path)?;
+        self.link_stat(dir.as_fd(), leaf, true)
     }
 
     /// Metadata, and for a symlink what it points to in `self.target`. C: flist.c readlink_stat

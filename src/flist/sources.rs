@@ -1,8 +1,8 @@
 //! The trees that the source arguments lie in.
 //!
-//! What a user names is found by the kernel's own rules, links and all; what is found below it is read through a handle
-//! that links cannot lead out of, unless the options say that links are to be followed. Arguments may be many and lie
-//! anywhere, so only the trees used last are kept open.
+//! What a user names is found by the kernel's own rules, links and all; where a list names it, the links must belong to
+//! root or to us. What is found below it is read through a handle that links cannot lead out of. Options that say that
+//! links are to be followed lift both. Arguments may be many and lie anywhere, so only the trees used last are kept open.
 
 use std::{
     cell::{Ref, RefCell},
@@ -14,7 +14,7 @@ use std::{
 
 use super::Entry;
 use crate::{
-    fs::{Follow, Root},
+    fs::{Follow, Root, is_untrusted_link},
     options::Options,
     sys::stat,
     text::path::{Clean, DotDot, clean, inside},
@@ -54,10 +54,10 @@ impl Source {
         &self.shown
     }
 
-    fn open(&self, below: Follow) -> io::Result<Trees> {
-        let named = Root::open_named(&self.path, Follow::Always, Follow::Always)?;
+    fn open(&self, rules: Rules) -> io::Result<Trees> {
+        let named = Root::open_named(&self.path, Follow::Always, rules.named)?;
         stat::lstat_at(named.handle(), c".")?; // one may be opened without being searchable
-        let tree = named.with_rule(below);
+        let tree = named.with_rule(rules.below);
         let mut trees = Trees { named, tree, rooted: self.rooted, beyond: Vec::new() };
         for dir in self.trusted.iter().rev() {
             trees.trust(dir);
@@ -81,7 +81,7 @@ fn quoted(dir: &[u8], path: &[u8]) -> Vec<u8> {
 
 /// A source's directory, open.
 pub struct Trees {
-    /// For a look at what was named: the kernel's own rules about links.
+    /// For a look at what was named.
     named: Root,
     /// For reading directories and files: links lead no further than the options allow.
     tree: Root,
@@ -113,6 +113,18 @@ impl Trees {
         self.named.parent(self.below(path))
     }
 
+    /// Whether what was named may be looked at through the link that it is.
+    ///
+    /// # Errors
+    /// In a list, a link that leads in a circle, or over one that belongs to somebody else.
+    pub(super) fn may_follow(&self, path: &[u8]) -> io::Result<()> {
+        let refused = |error: &io::Error| error.raw_os_error() == Some(libc::ELOOP) || is_untrusted_link(error);
+        match self.named.follow() {
+            Follow::Always => Ok(()),
+            _ => self.named.directory(self.below(path)).err().filter(refused).map_or(Ok(()), Err),
+        }
+    }
+
     /// Makes a named directory readable, wherever links on the way to it lead; whether that took anything.
     fn trust(&mut self, dir: &[u8]) -> bool {
         let (tree, rel) = self.place(dir);
@@ -140,6 +152,13 @@ pub struct Sources {
     start: Vec<u8>,
     /// The same as typed, where it is not the current directory.
     base: Option<Vec<u8>>,
+    rules: Rules,
+}
+
+/// Which links are followed: on the way to what was named, and below it.
+#[derive(Clone, Copy)]
+struct Rules {
+    named: Follow,
     below: Follow,
 }
 
@@ -154,7 +173,10 @@ impl Sources {
             open: RefCell::default(),
             start: std::env::current_dir()?.into_os_string().into_vec(),
             base: None,
-            below: if free { Follow::Always } else { Follow::Inside },
+            rules: Rules {
+                named: if free || options.files_from.is_none() { Follow::Always } else { Follow::Trusted },
+                below: if free { Follow::Always } else { Follow::Inside },
+            },
         })
     }
 
@@ -181,7 +203,7 @@ impl Sources {
             let mut open = self.open.try_borrow_mut().ok()?;
             let trees = match open.iter().position(|(known, _)| *known == at) {
                 Some(known) => open.remove(known).1,
-                None => self.list.get(at as usize)?.open(self.below).ok()?,
+                None => self.list.get(at as usize)?.open(self.rules).ok()?,
             };
             keep(&mut open, at, trees);
         }
@@ -221,7 +243,7 @@ impl Sources {
         let shown = dir.as_deref().map_or(self.start.clone(), |dir| absolute(&self.start, dir));
         let path = if rooted { b"/".to_vec() } else { self.path(dir.as_deref()) };
         let source = Source { dir, path, shown, rooted, trusted: Vec::new(), visit: 0 };
-        let trees = source.open(self.below).map_err(|error| {
+        let trees = source.open(self.rules).map_err(|error| {
             (quoted(&self.start, if rooted { b"/" } else { source.dir.as_deref().unwrap_or(b".") }), error)
         })?;
         let at = self.list.len() as u32;
