@@ -7,7 +7,7 @@ use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, os::unix::fs::symlink, path::
 
 use harness::{
     Case, LOCAL, Way, check_all, everywhere, in_each_place,
-    programs::{AGAINST_REFERENCE, ALONE},
+    programs::{AGAINST_REFERENCE, ALONE, ONE_END},
     zoo,
 };
 
@@ -191,4 +191,104 @@ fn names_that_cannot_be_converted() {
         row("old here", "-ai --iconv=ascii,utf-8 --protocol=29").unordered(),
         row("a step back", "-ai --iconv=utf-8,ascii --protocol=30").unordered(),
     ]);
+}
+
+// What goes over the wire beside the list: arguments and names of `--files-from`, with `-s`.
+
+const PUSH: &[Way] = &[Way::PipePush];
+
+#[test]
+fn arguments_and_names_change_their_characters_too() {
+    let push = |name, args: &str| from_utf8(name, args).to("dst/neu ü/").arg("-s");
+    check_all(
+        &[
+            push("a destination", "-ai"),
+            push("without", "-ai").arg("--no-secluded-args").arg("--old-args"),
+            push("a directory of both", "-ai --backup-dir=bäck -b").to("dst/"),
+            push("by the environment", "-ai").arg("--no-s").env("RSYNC_PROTECT_ARGS", "1"),
+            push("what no latin has", "-ai").to("dst/€/"),
+            push("a server's own list", "-ai --files-from=far:liste-ü --no-i-r")
+                .to("dst/")
+                .with_file("liste-ü", "nicht ü\n".as_bytes())
+                .unordered(),
+            push("a list", "-ai --files-from=liste").to("dst/").with_file("liste", "café\ndir übel/ein ö\n".as_bytes()),
+        ],
+        &[(PUSH, &AGAINST_REFERENCE)],
+    );
+    let pull = |name, args: &str| from_latin_there(name, args);
+    check_all(
+        &[
+            pull("sources", "-ai").from(&["src/dir übel", "src/caf*"]),
+            pull("sources, relative", "-aiR").from(&["src/./dir übel/tief ß", "src/./café"]),
+            pull("a list", "-ai --files-from=liste").from(&["src/"]).with_file("liste", "café\ndir übel\n".as_bytes()),
+            pull("a list that ends in a name", "-ai --files-from=liste")
+                .from(&["src/"])
+                .with_file("liste", "\n\ncafé\r\n#ü\ndir übel/ein ö".as_bytes()),
+            pull("a list with what there is not", "-ai --from0 --files-from=liste")
+                .from(&["src/"])
+                .with_file("liste", "café\0€\0\0ü\0zÿ\0".as_bytes()),
+            pull("an old list", "-ai --protocol=29 --files-from=liste")
+                .from(&["src/"])
+                .with_file("liste", "café\ndir übel\n".as_bytes()),
+            pull("rules", "-ai --exclude=*ü*/ --include=café --exclude=caf*").from(&["src/"]),
+            pull("rules and deletion", "-ai --delete --exclude=*viel*").from(&["src/"]),
+        ],
+        &[(BACK, &AGAINST_REFERENCE)],
+    );
+}
+
+/// A pull from a server whose names are Latin-1.
+fn from_latin_there(name: &'static str, args: &str) -> Case {
+    Case::new(name, args).arg("-s").arg("--iconv=utf-8,iso-8859-1").tree(latin_words).before(older_utf8)
+}
+
+#[test]
+fn which_set_is_meant() {
+    let row = |name, args: &str| Case::new(name, args).tree(latin_words).before(older_utf8);
+    check_all(
+        &[
+            row("from the environment", "-ai").env("RSYNC_ICONV", "iso-8859-1,utf-8"),
+            row("not from the environment", "-ai --no-iconv").env("RSYNC_ICONV", "iso-8859-1,utf-8"),
+            row("a dash", "-ai --iconv=-").env("RSYNC_ICONV", "iso-8859-1,utf-8"),
+            row("the last one", "-ai --iconv=- --iconv=koi8-r --iconv=iso-8859-1,utf-8"),
+            row("a dot there", "-ai --iconv=iso-8859-1,."),
+            row("nothing there", "-ai --iconv=iso-8859-1,"),
+            row("the locale's", "-ai --iconv=.,iso-8859-1").tree(utf8_words).before(older_latin),
+            row("the locale's, which has seven bits", "-ai --no-i-r --iconv=. --trust-sender")
+                .env("LC_ALL", "C")
+                .tree(broken)
+                .unordered(),
+            row("eight bits shown", "-ai8 --iconv=iso-8859-1,utf-8"),
+            row("another locale", "-ai --iconv=iso-8859-1,utf-8").env("LC_ALL", "C"),
+            row("two bytes a character", "-ai --iconv=iso-8859-1,utf-16le --no-i-r").unordered(),
+        ],
+        &[(THERE, &AGAINST_REFERENCE)],
+    );
+    check_all(
+        &[
+            row("unknown here", "-ai --iconv=nope,utf-8").unordered(),
+            row("unknown there", "-ai --iconv=utf-8,nope").unordered(),
+            row("unknown with arguments over the wire", "-ais --iconv=utf-8,nope").unordered(),
+        ],
+        &[(PUSH, &ONE_END)],
+    );
+}
+
+#[test]
+fn long_names_grow() {
+    fn long(top: &Path) {
+        for len in [120, 127] {
+            zoo::file(&top.join(name(&vec![0xe9; len])), b"x");
+        }
+        let mut dir = top.to_path_buf();
+        for _ in 0..17 {
+            dir.push(name(&[0xfc; 120]));
+        }
+        fs::create_dir_all(&dir).unwrap();
+        zoo::file(&dir.join("leaf"), b"x");
+        zoo::file(&dir.join(name(&[0xfc; 120])), b"x");
+        zoo::settle_dirs(top);
+    }
+    let case = Case::new("long", "-ai --iconv=iso-8859-1,utf-8").tree(long);
+    check_all(&[case.clone().unordered(), case.arg("--no-i-r").unordered()], &[(THERE, &AGAINST_REFERENCE)]);
 }

@@ -448,3 +448,45 @@ fn before_30_what_lies_below_a_top_directory_has_contents() {
         assert_eq!(content, [false, true, true, false], "protocol {version}");
     }
 }
+
+fn named(path: &str) -> File {
+    File {
+        path: path.into(),
+        flags: 0,
+        mode: libc::S_IFREG | 0o644,
+        size: 1,
+        mtime: (1000, 0),
+        atime: 5,
+        ids: (0, 0),
+        rdev: (0, 0),
+        target: String::new(),
+        hard_link: None,
+    }
+}
+
+fn received_in(set: &str, names: &[&str]) -> Result<Vec<(i32, Vec<u8>)>, Error> {
+    let (protocol, plain) = (protocol(32, false), options(false));
+    let bytes = encoded(&names.iter().map(|name| named(name)).collect::<Vec<_>>(), &protocol, &plain, 0);
+    let converting = Options { iconv: Some(set.into()), ..plain };
+    let received = decoded(&bytes, &protocol, &converting)?;
+    Ok(received.segment.entries().map(|(index, entry)| (index, entry.path())).collect())
+}
+
+#[test]
+fn converted_names_keep_the_numbers_with_which_they_came() {
+    let names = received_in("iso-8859-1", &["ÿ", "b", "é", "a"]).unwrap();
+    assert_eq!(names, [(3, b"a".to_vec()), (1, b"b".to_vec()), (2, b"\xe9".to_vec()), (0, b"\xff".to_vec())]);
+}
+
+#[test]
+fn names_are_checked_as_they_are_after_conversion() {
+    // As the bytes of these characters in UTF-16: `../a`, `/etc/pwd`, and one with an end in the middle.
+    for bad in ["\u{2e2e}\u{612f}", "\u{652f}\u{6374}\u{702f}\u{6477}"] {
+        assert_eq!(received_in("utf-16le", &[bad]).unwrap_err().code, ExitCode::UNSUPPORTED);
+    }
+    assert_eq!(received_in("utf-16le", &["\u{6261}c"]).unwrap(), [(0, b"abc".to_vec())]);
+    let long = "\u{6261}".repeat(1300); // 3 bytes become 2, or 4
+    assert_eq!(received_in("utf-16le", &[&long]).unwrap()[0].1.len(), 2600);
+    assert_eq!(received_in("utf-32le", &[&long]).unwrap(), [(0, b"".to_vec())], "too long: it takes no part");
+    assert_eq!(received_in("ascii", &["é"]).unwrap(), [(0, b"".to_vec())]);
+}
