@@ -3,10 +3,10 @@
 
 use std::io;
 
-use super::{Dest, target::Target};
+use super::{Dest, places::named, target::Target};
 use crate::{
     bytes,
-    fs::{Follow, Root, UNTRUSTED_LINK, is_untrusted_link},
+    fs::{Follow, Root, UNTRUSTED_LINK, is_out_of_bounds, is_untrusted_link},
     log::{Log, LogCode},
     options::{AltDest, Options},
     sys::{
@@ -88,13 +88,16 @@ impl Alternative {
             Ok(stat) if !stat.is_dir() => warn("is not a dir"),
             Ok(_) => {}
         }
-        let named = if options.insecure_links { Follow::Always } else { Follow::Trusted };
+        let named = named(options);
         let opened = match &target.root {
-            Some(root) => root.open_beside(dir, named, root.follow()),
-            None => Root::open_named(&path, named, Follow::Never),
+            Some(root) => root.open_beside(dir, &named, root.follow()),
+            None => named.open_dir(&path, Follow::Never),
         };
         if opened.as_ref().is_err_and(is_untrusted_link) {
             log.say(LogCode::Error, UNTRUSTED_LINK);
+        }
+        if opened.as_ref().is_err_and(is_out_of_bounds) {
+            warn("leads out of --confine-root");
         }
         Self { root: opened.ok(), path, given: dir.to_vec() }
     }

@@ -351,7 +351,7 @@ impl BackupDir {
         }
         let (named, mode) = (named(dest.options), dest.rules.default_perms());
         let made = match dest.rules.dry_run {
-            false => dest.root.make_beside(&self.text, mode, named, Follow::Never).ok()?,
+            false => dest.root.make_beside(&self.text, mode, &named, Follow::Never).ok()?,
             true => dest.root.with_rule(Follow::Never), // nothing is made or looked at below it
         };
         Some(self.root.get_or_init(|| made))

@@ -27,8 +27,8 @@ pub struct PartialDir {
 
 impl PartialDir {
     pub(super) fn new(root: &Root, text: &[u8], options: &Options) -> Self {
-        let follow = named(options);
-        let above = text.starts_with(b"/").then(|| root.open_beside(split(text).0, follow, follow));
+        let named = named(options);
+        let above = text.starts_with(b"/").then(|| root.open_beside(split(text).0, &named, named.follow()));
         Self { text: text.to_vec(), above }
     }
 

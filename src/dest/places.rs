@@ -14,7 +14,7 @@ use super::{
 use crate::{
     bytes,
     error::{Error, ExitCode, Result, errno_words},
-    fs::{Follow, Root, UntrustedLink, is_untrusted_link},
+    fs::{Follow, Named, OutOfBounds, Root, UntrustedLink, is_out_of_bounds, is_untrusted_link},
     log::{Log, LogCode},
     options::{Info, Options},
 };
@@ -35,9 +35,14 @@ pub(super) struct TempDir {
     pub root: io::Result<Root>,
 }
 
-/// The rule for links on the way to what the operator named.
-pub(super) fn named(options: &Options) -> Follow {
-    if options.insecure_links { Follow::Always } else { Follow::Trusted }
+/// The rule for the way to what the operator named.
+pub(super) fn named(options: &Options) -> Named {
+    Named::new(options.insecure_links, options.confine_root.as_deref())
+}
+
+/// Whether somebody's link, or the bounds, stand against a path.
+fn is_refused(error: &io::Error) -> bool {
+    is_untrusted_link(error) || is_out_of_bounds(error)
 }
 
 impl Places {
@@ -73,12 +78,12 @@ impl Places {
         let suffix = options.suffix.clone().unwrap_or_default();
         let Some(typed) = &options.backup_dir else { return Ok(Backups::new(suffix, None)) };
         let shown = if typed.len() > 1 { typed.strip_suffix(b"/").unwrap_or(typed) } else { typed };
-        let opened = root.open_beside(shown, named(options), Follow::Never);
+        let opened = root.open_beside(shown, &named(options), Follow::Never);
         let note = match &opened {
             Ok(_) => "backup_dir is ",
             Err(error) if is_missing(error) => "(new) backup_dir is ",
             // Refused for each file.
-            Err(error) if is_untrusted_link(error) => "backup_dir is ",
+            Err(error) if is_refused(error) => "backup_dir is ",
             Err(error) => return Err(unusable("backup-dir", shown, is_there(root, shown, options), error, log)),
         };
         if log.info(Info::Backup) >= 1 {
@@ -88,13 +93,13 @@ impl Places {
     }
 
     fn temp(root: &Root, typed: &[u8], options: &Options, log: &Log) -> Result<TempDir> {
-        let opened = root.open_beside(typed, named(options), Follow::Never);
+        let opened = root.open_beside(typed, &named(options), Follow::Never);
         match &opened {
             Err(error) if is_missing(error) => {
                 log.say(LogCode::Error, bytes!["The temp-dir does not exist: ", typed]);
                 Err(Error::silent(ExitCode::SYNTAX))
             }
-            Err(error) if !is_untrusted_link(error) => {
+            Err(error) if !is_refused(error) => {
                 Err(unusable("temp-dir", typed, is_there(root, typed, options), error, log))
             }
             _ => Ok(TempDir { text: bytes![typed, "/"], root: opened }),
@@ -109,7 +114,7 @@ fn is_missing(error: &io::Error) -> bool {
 /// Whether what is no directory is something else, rather than below something else.
 fn is_there(root: &Root, dir: &[u8], options: &Options) -> bool {
     let parent = dir.iter().rposition(|&byte| byte == b'/').and_then(|end| dir.get(..end.max(1)));
-    parent.is_none_or(|parent| root.open_beside(parent, named(options), Follow::Never).is_ok())
+    parent.is_none_or(|parent| root.open_beside(parent, &named(options), Follow::Never).is_ok())
 }
 
 #[track_caller]
@@ -133,6 +138,7 @@ pub(super) fn again(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(errno) => io::Error::from_raw_os_error(errno),
         None if is_untrusted_link(error) => io::Error::other(UntrustedLink),
+        None if is_out_of_bounds(error) => io::Error::other(OutOfBounds),
         None => error.kind().into(),
     }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     bytes,
     error::{Error, ExitCode, Result, errno_text},
-    fs::{self, UNTRUSTED_LINK, is_untrusted_link},
+    fs::{UNTRUSTED_LINK, is_untrusted_link},
     log::{Log, LogCode},
     options::Debug,
     text::path::{Clean, DotDot, base, clean, inside},
@@ -385,7 +385,9 @@ impl Filters {
         if named && path == b"-" && !self.settings.server {
             return Ok(Box::new(io::stdin()));
         }
-        if let Some((root, dir)) = at.tree
+        // The tree itself may lie out of bounds.
+        if !self.settings.named.is_bounded()
+            && let Some((root, dir)) = at.tree
             && let Some(leaf) = path.strip_prefix(self.dir.as_slice()).filter(|leaf| !leaf.contains(&b'/'))
         {
             match root.open_read(&inside(dir, leaf), libc::O_NONBLOCK) {
@@ -396,9 +398,9 @@ impl Filters {
         }
         let path = if path.starts_with(b"/") { path.to_vec() } else { inside(&self.base, path) };
         if named {
-            return Ok(Box::new(fs::open_file(&path, self.settings.follow, libc::O_RDONLY, 0)?));
+            return Ok(Box::new(self.settings.named.open_file(&path, libc::O_RDONLY)?));
         }
-        plain(fs::open_file(&path, self.settings.follow, libc::O_RDONLY | libc::O_NONBLOCK, 0)?)
+        plain(self.settings.named.open_file(&path, libc::O_RDONLY | libc::O_NONBLOCK)?)
     }
 
     /// Reads a file's lines (or words) as rules.

@@ -14,7 +14,7 @@ mod rule;
 
 use crate::{
     error::Result,
-    fs::{Follow, Root},
+    fs::{Named, Root},
     log::{Log, LogCode, Speaker},
     options::{Debug, FilterArg, FilterOption, Options},
 };
@@ -58,8 +58,8 @@ struct Settings {
     delete_excluded: bool,
     from0: bool,
     version: u8,
-    /// Which links may lead to a file of rules.
-    follow: Follow,
+    /// How files of rules are reached.
+    named: Named,
 }
 
 /// All rules of one walk, and where the walk is.
@@ -97,7 +97,7 @@ impl Filters {
             delete_excluded: false,
             from0: options.from0,
             version: options.protocol.unwrap_or(32),
-            follow: if options.insecure_links { Follow::Always } else { Follow::Trusted },
+            named: Named::new(options.insecure_links, options.confine_root.as_deref()),
         };
         let mut filters = Self {
             settings,
@@ -275,6 +275,7 @@ mod tests {
     use std::{fs, os::unix::ffi::OsStrExt, path::Path};
 
     use super::*;
+    use crate::fs::Follow;
 
     fn log() -> Log {
         Log::unheard(Speaker::Sender)

@@ -9,7 +9,7 @@ use super::MAX_PATH;
 use crate::{
     bytes,
     error::{Error, ExitCode, Result, errno_text, errno_words},
-    fs::{self, Follow},
+    fs::{self, Named},
     log::{Log, LogCode},
     options::{Options, charset::Text},
     sys::poll::{Interest, Wake},
@@ -169,8 +169,8 @@ pub fn from_peer(reader: &mut Reader, from_wire: Option<&mut Text>) -> Result<Op
 }
 
 fn open_file(path: &[u8], options: &Options, log: &Log) -> io::Result<std::fs::File> {
-    let follow = if options.insecure_links { Follow::Always } else { Follow::Trusted };
-    fs::open_file(path, follow, libc::O_RDONLY, 0).inspect_err(|error| {
+    let named = Named::new(options.insecure_links, options.confine_root.as_deref());
+    named.open_file(path, libc::O_RDONLY).inspect_err(|error| {
         if fs::is_untrusted_link(error) {
             log.say(LogCode::Error, fs::UNTRUSTED_LINK);
         }

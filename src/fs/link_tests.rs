@@ -141,6 +141,7 @@ fn named_paths_may_climb_and_be_absolute() {
     symlink("tree/a", temp.path().join("short")).unwrap();
     let root = open(&temp.path().join("tree"), Follow::Never);
     for named in [Follow::Trusted, Follow::Always] {
+        let named = &Named::from(named);
         let beside = root.open_beside(b"a/../../outside/.", named, Follow::Never).unwrap();
         assert_eq!(read(&beside, b"file").unwrap(), "outside");
         let through = root.open_beside(b"../short/b//c/", named, Follow::Never).unwrap();

@@ -19,6 +19,7 @@ use std::{
 use nix::errno::Errno;
 
 use super::{
+    bounds::{Bounds, Named},
     parents::{Parents, clean, split},
     walk::{self, Found, Last},
 };
@@ -49,6 +50,8 @@ pub enum Follow {
 pub struct Root {
     dir: Arc<OwnedFd>,
     follow: Follow,
+    /// What links below must not lead out of, where they may lead anywhere else.
+    bounds: Option<Arc<Bounds>>,
     parents: RefCell<Parents>,
     /// Raised when a directory vanishes under its name, so that clones forget their handles too.
     epoch: Arc<AtomicU32>,
@@ -62,22 +65,22 @@ impl Root {
     /// takes it with [`Follow::Always`]; else links in it are followed if root or the effective user owns them.
     pub fn open(path: &[u8], follow: Follow) -> io::Result<Self> {
         let named = if follow == Follow::Always { Follow::Always } else { Follow::Trusted };
-        Ok(Self::from_handle(open_named(at::CWD, path, named)?, follow))
+        Self::open_named(path, named, follow)
     }
 
     /// As [`Root::open`], with its own rule for the named path.
     pub fn open_named(path: &[u8], named: Follow, follow: Follow) -> io::Result<Self> {
-        Ok(Self::from_handle(open_named(at::CWD, path, named)?, follow))
+        Named::from(named).open_dir(path, follow)
     }
 
     /// Opens the directory that the operator named as seen from this one: `path` may hold `..` and may be absolute,
     /// so this is for options like `--link-dest`, never for names from a peer.
-    pub fn open_beside(&self, path: &[u8], named: Follow, follow: Follow) -> io::Result<Self> {
-        Ok(Self::from_handle(open_named(self.dir.as_fd(), path, named)?, follow))
+    pub fn open_beside(&self, path: &[u8], named: &Named, follow: Follow) -> io::Result<Self> {
+        Ok(Self::from_named(open_within(self.dir.as_fd(), path, named)?, follow, named))
     }
 
     /// As [`Root::open_beside`]; the directory, and what is missing above it, is made with the permissions `mode`.
-    pub fn make_beside(&self, path: &[u8], mode: u32, named: Follow, follow: Follow) -> io::Result<Self> {
+    pub fn make_beside(&self, path: &[u8], mode: u32, named: &Named, follow: Follow) -> io::Result<Self> {
         match self.open_beside(path, named, follow) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
             other => return other,
@@ -97,7 +100,19 @@ impl Root {
 
     /// The tree below an open directory (`O_PATH` will do).
     pub fn from_handle(dir: OwnedFd, follow: Follow) -> Self {
-        Self { dir: Arc::new(dir), follow, parents: RefCell::default(), epoch: Arc::default(), seen: Cell::new(0) }
+        Self {
+            dir: Arc::new(dir),
+            follow,
+            bounds: None,
+            parents: RefCell::default(),
+            epoch: Arc::default(),
+            seen: Cell::new(0),
+        }
+    }
+
+    /// The same, below a path that was named under bounds.
+    pub(super) fn from_named(dir: OwnedFd, follow: Follow, named: &Named) -> Self {
+        Self { bounds: named.bounds.clone(), ..Self::from_handle(dir, follow) }
     }
 
     /// The same tree for another thread: the same directory, its own kept parents.
@@ -110,6 +125,7 @@ impl Root {
         Self {
             dir: Arc::clone(&self.dir),
             follow,
+            bounds: self.bounds.clone(),
             parents: RefCell::default(),
             epoch: Arc::clone(&self.epoch),
             seen: Cell::new(self.epoch.load(Ordering::Acquire)),
@@ -367,7 +383,7 @@ impl Root {
 impl Root {
     fn open_from_nearest(&self, parents: &Parents, path: &[u8]) -> io::Result<OwnedFd> {
         let (base, rest) = parents.nearest(path).unwrap_or((&self.dir, path));
-        walk::open_below(base.as_fd(), rest, self.dir.as_fd(), path, self.follow)
+        walk::open_below(base.as_fd(), rest, self.dir.as_fd(), path, self.follow, self.bounds.as_deref())
     }
 
     /// Drops the handles of `rel` and of what is below it; whether there were any.
@@ -382,7 +398,7 @@ impl Root {
 
     /// The file that `rel` leads to, its last component followed too.
     fn resolve(&self, rel: &[u8]) -> io::Result<Found> {
-        walk::walk(self.dir.as_fd(), &clean(rel)?, self.follow, Last::Any)
+        walk::walk_within(self.dir.as_fd(), &clean(rel)?, self.follow, Last::Any, self.bounds.as_deref())
     }
 
     fn open_leaf(&self, rel: &[u8], flags: i32, mode: u32) -> io::Result<File> {
@@ -424,33 +440,41 @@ impl Root {
 /// `flags` are `O_*` bits. Links are followed under the rule `named`, in the last component too; an untrusted one is
 /// told by [`walk::is_untrusted_link`].
 pub fn open_file(path: &[u8], named: Follow, flags: i32, mode: u32) -> io::Result<File> {
-    open_file_from(at::CWD, path, named, flags, mode)
+    open_file_within(at::CWD, path, &named.into(), flags, mode)
 }
 
-fn open_file_from(from: BorrowedFd<'_>, path: &[u8], named: Follow, flags: i32, mode: u32) -> io::Result<File> {
+pub(super) fn open_file_within(
+    from: BorrowedFd<'_>,
+    path: &[u8],
+    named: &Named,
+    flags: i32,
+    mode: u32,
+) -> io::Result<File> {
     if path.is_empty() {
         return Err(Errno::ENOENT.into());
     }
-    if named == Follow::Always && path.len() < libc::PATH_MAX as usize {
+    if named.follow == Follow::Always && path.len() < libc::PATH_MAX as usize {
         return Ok(at::with_name(path, |path| at::open(from, path, flags, mode))?.into());
     }
-    Ok(walk::walk(from, path, named, Last::Any)?.open(flags, mode)?.into())
+    let found = walk::walk_within(from, path, named.follow, Last::Any, named.bounds.as_deref())?;
+    Ok(found.open(flags, mode)?.into())
 }
 
 /// Opens a directory by the path its operator gave.
-fn open_named(from: BorrowedFd<'_>, path: &[u8], named: Follow) -> io::Result<OwnedFd> {
+pub(super) fn open_within(from: BorrowedFd<'_>, path: &[u8], named: &Named) -> io::Result<OwnedFd> {
     if path.is_empty() {
         return Err(Errno::ENOENT.into());
     }
-    if named == Follow::Always {
+    if named.follow == Follow::Always {
         return walk::by_kernel(from, path);
     }
-    match walk::without_links(from, path, false) {
-        Some(Err(error)) if walk::is_link_error(&error) && named != Follow::Never => {}
+    // Within bounds the way counts too: what is outside is refused, not found missing.
+    match (!named.is_bounded()).then(|| walk::without_links(from, path, false)).flatten() {
+        Some(Err(error)) if walk::is_link_error(&error) && named.follow != Follow::Never => {}
         Some(result) => return result,
         None => {}
     }
-    Ok(walk::walk(from, path, named, Last::Directory)?.dir)
+    Ok(walk::walk_within(from, path, named.follow, Last::Directory, named.bounds.as_deref())?.dir)
 }
 
 #[cfg(test)]

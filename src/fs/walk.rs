@@ -12,7 +12,10 @@ use std::{
 
 use nix::errno::Errno;
 
-use super::Follow;
+use super::{
+    Follow,
+    bounds::{Bounds, Standing, refused},
+};
 use crate::sys::{at, stat, users};
 
 /// As many links as the kernel follows in one path.
@@ -82,6 +85,7 @@ pub(super) fn open_below(
     root: BorrowedFd<'_>,
     whole: &[u8],
     follow: Follow,
+    bounds: Option<&Bounds>,
 ) -> io::Result<OwnedFd> {
     if follow == Follow::Always {
         return by_kernel(base, path);
@@ -91,7 +95,7 @@ pub(super) fn open_below(
         Some(result) => return result,
         None => {}
     }
-    Ok(walk(root, whole, follow, Last::Directory)?.dir)
+    Ok(walk_within(root, whole, follow, Last::Directory, bounds)?.dir)
 }
 
 /// Opens the directory `path` by the kernel's own rules.
@@ -149,13 +153,32 @@ fn trim_slashes(path: &[u8]) -> &[u8] {
 /// `..` and absolute targets are taken as the kernel takes them, except that with [`Follow::Inside`] neither may lead
 /// out of `base` (`ELOOP`).
 pub(super) fn walk(base: BorrowedFd<'_>, path: &[u8], follow: Follow, last: Last) -> io::Result<Found> {
-    let mut walk = Walk { base, follow, dir: None, names: Vec::new(), links: 0, target: Vec::new() };
+    walk_within(base, path, follow, last, None)
+}
+
+/// The same; what is found is within the bounds, if there are any.
+pub(super) fn walk_within(
+    base: BorrowedFd<'_>,
+    path: &[u8],
+    follow: Follow,
+    last: Last,
+    bounds: Option<&Bounds>,
+) -> io::Result<Found> {
+    let bounds = match bounds {
+        // An absolute path begins elsewhere.
+        Some(bounds) if path.first() == Some(&b'/') => Some((bounds, Standing::Above)),
+        Some(bounds) => Some((bounds, bounds.judge(base)?)),
+        None => None,
+    };
+    let mut walk = Walk { base, follow, bounds, dir: None, names: Vec::new(), links: 0, target: Vec::new() };
     walk.run(path, last)
 }
 
 struct Walk<'a> {
     base: BorrowedFd<'a>,
     follow: Follow,
+    /// What must not be left, and where that is from here.
+    bounds: Option<(&'a Bounds, Standing)>,
     /// Where the walk stands; `None`: still at `base`.
     dir: Option<OwnedFd>,
     /// With [`Follow::Inside`], the way from `base` to `dir`: links resolved, no dots. This takes the place of a
@@ -208,6 +231,10 @@ impl Walk<'_> {
     }
 
     fn found(&mut self, leaf: Vec<u8>, magic: bool) -> io::Result<Found> {
+        // A leaf was judged when it was looked at.
+        if leaf.is_empty() && self.bounds.is_some_and(|(_, standing)| standing != Standing::Inside) {
+            return Err(refused());
+        }
         let dir = match self.dir.take() {
             Some(dir) => dir,
             None => at::open_dir_handle(self.base, c".")?,
@@ -221,13 +248,22 @@ impl Walk<'_> {
             return Err(Errno::ELOOP.into());
         }
         self.dir = Some(at::open_dir_handle(at::CWD, c"/")?);
+        self.judge_again()
+    }
+
+    /// After a step that was not down by a plain name.
+    fn judge_again(&mut self) -> io::Result<()> {
+        let dir = self.dir.as_ref().map_or(self.base, AsFd::as_fd);
+        if let Some((bounds, standing)) = &mut self.bounds {
+            *standing = bounds.judge(dir)?;
+        }
         Ok(())
     }
 
     fn up(&mut self) -> io::Result<()> {
         if self.follow != Follow::Inside {
             self.dir = Some(at::open_dir_handle(self.here(), c"..")?);
-            return Ok(());
+            return self.judge_again();
         }
         if self.names.is_empty() {
             return Err(Errno::ELOOP.into());
@@ -244,7 +280,12 @@ impl Walk<'_> {
 
     fn enter(&mut self, name: &[u8], is_last: bool) -> io::Result<Entered> {
         let handle = match at::with_name(name, |name| at::open_handle(self.here(), name)) {
-            Err(error) if is_last && error.raw_os_error() == Some(libc::ENOENT) => return Ok(Entered::Leaf),
+            Err(error) if is_last && error.raw_os_error() == Some(libc::ENOENT) => {
+                return match self.bounds {
+                    Some((_, standing)) if standing != Standing::Inside => Err(error),
+                    _ => Ok(Entered::Leaf),
+                };
+            }
             other => other?,
         };
         let stat = stat::stat_fd(&handle)?;
@@ -252,7 +293,16 @@ impl Walk<'_> {
             return self.enter_link(name, &handle, &stat, is_last);
         }
         if !stat.is_dir() {
+            if self.bounds.is_some_and(|(_, standing)| standing != Standing::Inside) {
+                return Err(refused());
+            }
             return if is_last { Ok(Entered::Leaf) } else { Err(Errno::ENOTDIR.into()) };
+        }
+        if let Some((bounds, standing)) = &mut self.bounds {
+            *standing = bounds.down(*standing, &handle, &stat)?;
+            if is_last && *standing != Standing::Inside {
+                return Err(refused());
+            }
         }
         if is_last {
             return Ok(Entered::Leaf);
@@ -276,7 +326,11 @@ impl Walk<'_> {
             if stat.uid != 0 && stat.uid != users::effective_uid() {
                 return Err(io::Error::other(UntrustedLink));
             }
-            if stat::is_procfs(link) {
+            if stat::is_procfs(link) && self.bounds.is_some() {
+                if self.enter_open_file(name)? {
+                    return Ok(Entered::Yes);
+                }
+            } else if stat::is_procfs(link) {
                 if is_last {
                     return Ok(Entered::MagicLeaf);
                 }
@@ -287,6 +341,25 @@ impl Walk<'_> {
         // Where it leads to is judged step by step.
         at::read_link(link.as_fd(), c"", &mut self.target)?;
         if self.target.is_empty() { Err(Errno::ENOENT.into()) } else { Ok(Entered::Link) }
+    }
+
+    /// Within bounds a link of the kernel's own is followed to the directory that is open there, and that is judged. To
+    /// anything else it leads by its text, like other links: there is no telling where an open file is.
+    fn enter_open_file(&mut self, name: &[u8]) -> io::Result<bool> {
+        let dir = match at::with_name(name, |name| at::open_dir_handle(self.here(), name)) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOTDIR) => return Ok(false),
+            other => other?,
+        };
+        if stat::stat_fd(&dir)?.nlink == 0 {
+            return Err(Errno::ENOENT.into()); // removed since: its text names nothing either
+        }
+        let passing = stat::is_procfs(&dir);
+        self.dir = Some(dir);
+        match &mut self.bounds {
+            Some((_, standing)) if passing => *standing = Standing::Passing,
+            _ => self.judge_again()?,
+        }
+        Ok(true)
     }
 }
 

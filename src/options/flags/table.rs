@@ -168,7 +168,7 @@ pub static FLAGS: &[Flag] = &[
         .help(&[("", "ignore symlinks that point outside the tree")]),
     link("insecure-links").off(&["no-insecure-links"]).switch(set!(insecure_links))
         .help(&[("", "follow attacker-owned symlinks in operator paths")]),
-    link("confine-root").text("DIR", keep!(confine_root)).later()
+    link("confine-root").text("DIR", keep!(confine_root))
         .help(&[("", "refuse operator paths resolving outside DIR")]),
     link("munge-links").off(&["no-munge-links"]).switch(set!(munge_links))
         .help(&[("", "munge symlinks to make them safe & unusable")]),
