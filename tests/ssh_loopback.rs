@@ -142,13 +142,8 @@ fn a_forced_command_that_looks_at_what_was_asked_for() {
             stage.here("asked")
         ),
     );
-    let server = stage.config.with_file_name("sshd_config");
-    let forced = stage.here("sshd_config");
-    let text = fs::read_to_string(&server).unwrap();
-    fs::write(&forced, format!("{text}ForceCommand {}\n", guard.display())).unwrap();
-    let client = fs::read_to_string(stage.config).unwrap();
-    fs::write(stage.path("config"), client.replace(&server.display().to_string(), &forced)).unwrap();
-    let options = format!("-F {}", stage.here("config"));
+    let config = ssh::forced(stage.dir.path(), &guard).unwrap();
+    let options = format!("-F {}", config.display());
     for program in [Program::Reference, Program::Ours] {
         let run = |args: &[&str]| {
             let mut command = stage.client(&options, args);

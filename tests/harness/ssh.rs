@@ -18,6 +18,18 @@ pub fn config() -> Result<&'static Path, &'static str> {
     }
 }
 
+/// A configuration of its own in `dir`, by which the same key may do nothing but `command`.
+pub fn forced(dir: &Path, command: &Path) -> Option<PathBuf> {
+    let client = config().ok()?;
+    let server = client.with_file_name("sshd_config");
+    let text = fs::read_to_string(&server).ok()?;
+    let own = dir.join("sshd_config");
+    fs::write(&own, format!("{text}ForceCommand {}\n", command.display())).ok()?;
+    let text = fs::read_to_string(client).ok()?.replace(&server.display().to_string(), &own.display().to_string());
+    fs::write(dir.join("ssh_config"), text).ok()?;
+    Some(dir.join("ssh_config"))
+}
+
 fn prepare() -> Result<PathBuf, String> {
     let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"].map(Path::new);
     let sshd = sshd.into_iter().find(|path| path.is_file()).ok_or("no sshd is installed")?;
