@@ -271,6 +271,7 @@ impl Walker {
         if is_first && self.examiner.log.debug(Debug::Flist) >= 2 {
             self.examiner.log.say(LogCode::Info, "send_file_list done");
         }
+        segment.forget_acls();
         segment.shrink();
         Ok(Arc::new(segment))
     }

@@ -6,6 +6,7 @@
 pub use super::form::Counts;
 use super::{
     Entry, Flags, Segment,
+    acls::{NamesSent, SentAcls},
     charset::Outgoing,
     form::{Last, Rules, is_special, xmit},
     io_error,
@@ -14,7 +15,10 @@ use crate::{
     bytes,
     error::{Error, ExitCode, Result},
     log::{Log, LogCode},
-    meta::ids::{Kind, Seen},
+    meta::{
+        acl::Acls,
+        ids::{Kind, Seen},
+    },
     options::{Delete, Options},
     proto::Protocol,
     sys::stat::make_device,
@@ -60,6 +64,7 @@ pub struct Encoder {
     name: Vec<u8>,
     users: Seen,
     groups: Seen,
+    acls: SentAcls,
     counts: Counts,
     log: Log,
     charset: Option<Outgoing>,
@@ -75,6 +80,7 @@ impl Encoder {
             name: Vec::new(),
             users: Seen::new(Kind::User),
             groups: Seen::new(Kind::Group),
+            acls: SentAcls::default(),
             counts: Counts::default(),
             log: log.clone(),
             charset: Outgoing::new(options, protocol)?,
@@ -89,7 +95,9 @@ impl Encoder {
     pub fn entries(&mut self, out: &mut Writer, segment: &Segment, from: usize) -> Result<()> {
         (from..segment.len()).try_for_each(|position| {
             let index = segment.first_index + position as i32;
-            self.entry(out, segment.entry(position), index, segment.first_index)
+            let entry = segment.entry(position);
+            self.entry(out, entry, index, segment.first_index)?;
+            if self.rules.acls && !entry.is_symlink() { self.write_acls(out, entry) } else { Ok(()) }
         })
     }
 
@@ -287,6 +295,13 @@ impl Encoder {
         out.bytes(&sum)
     }
 
+    fn write_acls(&mut self, out: &mut Writer, entry: Entry<'_>) -> Result<()> {
+        let Rules { numeric_ids: numeric, inc_recurse: inline, .. } = self.rules;
+        let names = NamesSent { users: &mut self.users, groups: &mut self.groups, numeric, inline };
+        let none = Acls::default();
+        self.acls.write(out, entry.acls().unwrap_or(&none), entry.is_dir(), names)
+    }
+
     fn remember(&mut self, entry: Entry<'_>, atime: i64) {
         let last = &mut self.last;
         (last.mode, last.mtime) = (entry.mode(), entry.mtime().0);
@@ -312,7 +327,7 @@ impl Encoder {
     pub fn end_first(&mut self, out: &mut Writer, errors: i32) -> Result<()> {
         let errors = if self.rules.ignore_errors { 0 } else { errors };
         self.end_mark(out, errors)?;
-        if !self.rules.numeric_ids && !self.rules.inc_recurse {
+        if !self.rules.inc_recurse {
             self.id_lists(out)?;
         }
         if self.rules.version < 30 {
@@ -365,10 +380,11 @@ impl Encoder {
 
     /// C: uidlist.c send_id_lists
     fn id_lists(&self, out: &mut Writer) -> Result<()> {
-        if self.rules.owner {
+        let (users, groups) = self.rules.named();
+        if users {
             self.id_list(out, &self.users)?;
         }
-        if self.rules.group {
+        if groups {
             self.id_list(out, &self.groups)?;
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::{env, os::unix::ffi::OsStringExt};
 
 use super::{
     Attributes, Flags, HardLink, MAX_PATH, Segment,
+    acls::{self, NamesReceived, ReceivedAcls},
     charset::Incoming,
     content::Contents,
     examine::cannot_convert,
@@ -20,6 +21,7 @@ use crate::{
     log::{Log, LogCode},
     meta::{
         Names,
+        acl::Acls,
         ids::{Kind, Mapping, am_root},
     },
     options::{Debug, Options},
@@ -46,6 +48,8 @@ struct Wishes {
     missing_args: bool,
     map_users: bool,
     map_groups: bool,
+    /// Numbers in access control lists are translated: those of users, of groups as they come, or all at the end.
+    map_acls: (bool, bool, bool),
     chmod: Option<Chmod>,
 }
 
@@ -66,6 +70,7 @@ pub(super) struct EntryDecoder {
     name: Vec<u8>,
     target: Vec<u8>,
     sum: Vec<u8>,
+    acls: ReceivedAcls,
     /// Numbers of groups of hard links, before protocol 30.
     pub inodes: Inodes,
     charset: Option<Incoming>,
@@ -89,6 +94,7 @@ struct Fields {
     /// Number of its group of hard links.
     group: Option<i32>,
     really_file: bool,
+    acls: Option<Acls>,
 }
 
 impl EntryDecoder {
@@ -100,6 +106,7 @@ impl EntryDecoder {
         log: &Log,
     ) -> Result<Self> {
         let (root, numeric) = (am_root(options), options.numeric_ids);
+        let (inc, ruled) = (protocol.compat.inc_recurse, options.usermap.is_some() || options.groupmap.is_some());
         Ok(Self {
             rules: Rules::new(options, protocol),
             wishes: Wishes {
@@ -109,6 +116,7 @@ impl EntryDecoder {
                 missing_args: options.delete_missing_args,
                 map_users: root && (!numeric || options.usermap.is_some()),
                 map_groups: !root || !numeric || options.groupmap.is_some(),
+                map_acls: (inc && !numeric, inc && (!root || !numeric), !inc && (!numeric || ruled)),
                 chmod,
             },
             last: Last::default(),
@@ -123,6 +131,7 @@ impl EntryDecoder {
             name: Vec::new(),
             target: Vec::new(),
             sum: Vec::new(),
+            acls: ReceivedAcls::default(),
             inodes: Inodes::new(),
             charset: Incoming::new(options, protocol)?,
             names: Names { base: current_dir(), module: None },
@@ -156,6 +165,7 @@ impl EntryDecoder {
         }
         self.read_inode(from, flags, &mut incoming)?;
         self.read_sum(from, segment, &incoming)?;
+        self.read_acls(from, &mut incoming)?;
         self.store(segment, &path, kept, &incoming)?;
         self.name = path;
         Ok(())
@@ -491,6 +501,24 @@ impl EntryDecoder {
         Ok(())
     }
 
+    fn read_acls(&mut self, from: &mut Reader, into: &mut Fields) -> Result<()> {
+        let mode = self.last.mode;
+        if !self.rules.acls || kind(mode) == libc::S_IFLNK {
+            return Ok(());
+        }
+        let (map_users, map_groups, _) = self.wishes.map_acls;
+        let names = NamesReceived { users: &mut self.users, groups: &mut self.groups, map_users, map_groups };
+        into.acls = Some(self.acls.read(from, mode, names)?).filter(|acls| !acls.is_empty());
+        Ok(())
+    }
+
+    /// Translates the numbers in a whole list's access control lists, once the names are known.
+    pub fn translate_acls(&mut self, segment: &mut Segment) {
+        if self.rules.acls && self.wishes.map_acls.2 {
+            acls::translate(segment.acls_mut(), &mut self.users, &mut self.groups);
+        }
+    }
+
     fn store(&mut self, segment: &mut Segment, path: &[u8], flags: Flags, incoming: &Fields) -> Result<()> {
         let last = &self.last;
         let who = self.log.speaker();
@@ -509,6 +537,7 @@ impl EntryDecoder {
             rdev: incoming.rdev,
             link_target: &self.target,
             sum: &self.sum,
+            acls: incoming.acls.as_ref(),
             hard_link: incoming.group.filter(|_| self.rules.hard_links && !is_dir).map(HardLink::Group),
         };
         let (dir, base, slash) = split_path(path);

@@ -20,10 +20,13 @@ use crate::{
     fs::scan::Kind,
     hash::{Algorithm, Sum},
     log::{Log, LogCode, Speaker},
-    meta::read,
+    meta::{
+        acl::{Acls, Bearers, Which},
+        read,
+    },
     options::{Debug, Dirs, Info, Options},
     proto::{Protocol, negotiate},
-    sys::{at, clock, iconv::Stop, stat, stat::Stat},
+    sys::{at, clock, iconv::Stop, stat, stat::Stat, xattr::On},
     text::{mode::Chmod, path},
 };
 
@@ -69,6 +72,8 @@ pub(super) struct Examiner {
     unmunge: bool,
     pub one_file_system: u8,
     copy_devices: bool,
+    /// Access control lists are listed; of devices, of special files only where these are.
+    acls: Option<Bearers>,
     atimes: bool,
     owner: bool,
     group: bool,
@@ -106,6 +111,7 @@ impl Examiner {
             unmunge: options.munge_links,
             one_file_system: options.one_file_system,
             copy_devices: options.copy_devices,
+            acls: options.acls.then(|| Bearers::new(options)),
             atimes: options.atimes > 0,
             owner: options.owner,
             group: options.group,
@@ -336,6 +342,13 @@ impl Examiner {
             Some(chmod) if !is_symlink && stat.mode != 0 => chmod.apply(stat.mode),
             _ => stat.mode,
         };
+        let acls = match self.acls {
+            Some(bearers) if bearers.have(mode) => match self.acls_of(place, mode, segment) {
+                Some(acls) => Some(acls.stripped(mode)).filter(|acls| !acls.is_empty()),
+                None => return Ok(None),
+            },
+            _ => None,
+        };
         let index = segment.end_index();
         let hard_link =
             self.inodes.as_mut().and_then(|inodes| inodes.link(&stat, index, segment.first_index, &self.log));
@@ -351,6 +364,7 @@ impl Examiner {
             rdev: if stat.is_device() { stat.rdev } else { (0, 0) },
             link_target: if is_symlink { &self.target } else { &[] },
             sum: sum.as_ref().map_or(&[], |sum| sum),
+            acls: acls.as_ref(),
             hard_link,
         };
         segment.push(place.dir, place.base, &attributes, self.log.speaker())?;
@@ -371,6 +385,28 @@ impl Examiner {
         };
         self.complain(cannot_convert(self.log.speaker(), what, &name, stop));
         false
+    }
+
+    /// The lists of what was found there; `None`: they cannot be read, which was said.
+    fn acls_of(&mut self, place: Place<'_>, mode: u32, segment: &Segment) -> Option<Acls> {
+        let follow = self.copy_links || self.copy_unsafe_links || self.copy_dirlinks;
+        let read = at::with_name(place.leaf, |leaf| {
+            Ok(if follow {
+                Acls::read(On::Handle(at::open(place.at, leaf, libc::O_PATH, 0)?.as_fd()), mode)
+            } else if place.leaf == b"." {
+                Acls::read(On::Handle(place.at), mode)
+            } else {
+                Acls::read(On::Named(place.at, leaf), mode)
+            })
+        });
+        match read.unwrap_or_else(|error| Err((Which::Access, error))) {
+            Ok(acls) => Some(acls),
+            Err((which, error)) => {
+                let what = bytes!["get_acl: sys_acl_get_file(", path_of(segment, place), ", ", which.name(), ")"];
+                self.fail(what, &error);
+                None
+            }
+        }
     }
 
     /// `--copy-devices`: a device goes as a file with its contents, as of now.

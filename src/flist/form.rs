@@ -53,6 +53,7 @@ pub(super) struct Rules {
     pub links: bool,
     pub atimes: bool,
     pub hard_links: bool,
+    pub acls: bool,
     /// Bytes of the list's checksum; 0 without `--checksum`.
     pub sum_len: usize,
     pub ignore_errors: bool,
@@ -74,9 +75,16 @@ impl Rules {
             links: options.links,
             atimes: options.atimes > 0,
             hard_links: options.hard_links > 0,
+            acls: options.acls,
             sum_len: if options.checksum { protocol.list_sum.len() } else { 0 },
             ignore_errors: options.ignore_errors,
         }
+    }
+
+    /// Whether lists of names of users, of groups end a list without incremental recursion.
+    pub fn named(&self) -> (bool, bool) {
+        let any = !self.numeric_ids;
+        (any && (self.owner || self.acls), any && (self.group || self.acls))
     }
 
     /// Whether a device number is part of an entry of this mode.

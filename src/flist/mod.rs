@@ -4,6 +4,7 @@
 //! fixed-size records; names live in one byte arena, rare attributes in a side table. Per-entry marks of a role (sent,
 //! created, time failed …) are that role's own side tables by index.
 
+mod acls;
 mod arguments;
 pub mod build;
 mod charset;

@@ -256,10 +256,8 @@ impl Decoder {
     /// C: uidlist.c recv_id_list
     fn read_id_lists(&mut self, from: &mut Reader) -> Result<()> {
         let rules = self.entries.rules;
-        if rules.numeric_ids {
-            return Ok(());
-        }
-        for (wanted, mapping) in [(rules.owner, &mut self.entries.users), (rules.group, &mut self.entries.groups)] {
+        let (users, groups) = rules.named();
+        for (wanted, mapping) in [(users, &mut self.entries.users), (groups, &mut self.entries.groups)] {
             if !wanted {
                 continue;
             }
@@ -277,6 +275,7 @@ impl Decoder {
     }
 
     fn translate_ids(&mut self, segment: &mut Segment) {
+        self.entries.translate_acls(segment);
         let (users, groups) = self.entries.translates();
         for record in &mut segment.records {
             if users {

@@ -5,6 +5,7 @@ use crate::{
     bytes,
     error::{Error, ExitCode, Result},
     log::Speaker,
+    meta::acl::Acls,
     sys::iconv::Stop,
 };
 
@@ -52,6 +53,8 @@ pub(crate) struct Extra {
     pub atime: Option<i64>,
     /// The list's checksum (`--checksum`).
     pub sum: Span,
+    /// 1 + index into `Segment::acls`; 0: those that the mode stands for.
+    acls: u32,
 }
 
 /// A directory name of a segment, and on the sending side the source tree it lies in.
@@ -76,6 +79,8 @@ pub struct Attributes<'a> {
     pub rdev: (u32, u32),
     pub link_target: &'a [u8],
     pub sum: &'a [u8],
+    /// `None`: the mode says it all.
+    pub acls: Option<&'a Acls>,
     pub hard_link: Option<HardLink>,
 }
 
@@ -104,6 +109,7 @@ pub struct Segment {
     inodes: Vec<(u64, u64)>,
     /// Where entries are numbered as they came, not as they are sorted.
     numbers: Option<Box<Numbers>>,
+    acls: Vec<Acls>,
     /// For `--debug=hlink`: entries as they came, and the first names that they referred to.
     pub(crate) further: Vec<(i32, i32)>,
     /// Links whose texts could not be converted, by their full names.
@@ -133,6 +139,7 @@ pub struct DirEntry {
     pub path: Box<[u8]>,
     record: Record,
     source: u32,
+    acls: Option<Acls>,
 }
 
 /// The list holds more than its 32-bit offsets can address, or than a file index can number.
@@ -284,7 +291,8 @@ impl Segment {
     }
 
     fn push_extra(&mut self, of: &Attributes<'_>, speaker: Speaker) -> Result<u32> {
-        if of.link_target.is_empty() && of.sum.is_empty() && of.atime.is_none() && of.rdev == (0, 0) {
+        let nothing = of.link_target.is_empty() && of.sum.is_empty() && of.atime.is_none() && of.rdev == (0, 0);
+        if nothing && of.acls.is_none() {
             return Ok(0);
         }
         let extra = Extra {
@@ -292,9 +300,28 @@ impl Segment {
             rdev: of.rdev,
             atime: of.atime,
             sum: self.put(of.sum, speaker)?,
+            acls: of.acls.map_or(0, |acls| self.push_acls(acls)),
         };
         self.extras.push(extra);
         u32::try_from(self.extras.len()).map_err(|_| too_large(speaker))
+    }
+
+    /// 1 + the place of these lists, which those of the entry before may share.
+    fn push_acls(&mut self, acls: &Acls) -> u32 {
+        if self.acls.last() != Some(acls) {
+            self.acls.push(acls.clone());
+        }
+        self.acls.len() as u32 // not more than there are entries
+    }
+
+    /// The lists of all entries that have some.
+    pub(super) fn acls_mut(&mut self) -> impl Iterator<Item = &mut Acls> {
+        self.acls.iter_mut()
+    }
+
+    /// What only the peer needed is given up when it is on the wire.
+    pub(super) fn forget_acls(&mut self) {
+        self.acls = Vec::new();
     }
 
     fn push_link(&mut self, link: HardLink, extra: u32, speaker: Speaker) -> Result<u32> {
@@ -320,7 +347,9 @@ impl Segment {
         let id = self.dir(parent, slash, dir.source, speaker)?;
         let base = self.put(base, speaker)?;
         let base_len = u16::try_from(base.len).map_err(|_| too_large(speaker))?;
-        self.parent_record = Some(Record { dir: id, base: base.start, base_len, extra: 0, ..dir.record });
+        let of = Attributes { acls: dir.acls.as_ref(), ..Attributes::default() };
+        let extra = self.push_extra(&of, speaker)?;
+        self.parent_record = Some(Record { dir: id, base: base.start, base_len, extra, ..dir.record });
         Ok(())
     }
 
@@ -331,6 +360,7 @@ impl Segment {
         self.records.shrink_to_fit();
         self.extras.shrink_to_fit();
         self.links.shrink_to_fit();
+        self.acls.shrink_to_fit();
         self.inodes = Vec::new(); // on the wire by now
     }
 
@@ -527,6 +557,11 @@ impl<'a> Entry<'a> {
         self.extra().map(|extra| self.segment.bytes(extra.sum)).filter(|sum| !sum.is_empty())
     }
 
+    /// Access control lists, when there are some beside what the mode says; stripped of that.
+    pub fn acls(self) -> Option<&'a Acls> {
+        self.segment.acls.get((self.extra()?.acls as usize).checked_sub(1)?)
+    }
+
     /// Number of the source tree (sending side), for `build::Sources`.
     pub fn source(self) -> u32 {
         self.segment.dirs[self.record.dir as usize].source
@@ -534,7 +569,7 @@ impl<'a> Entry<'a> {
 
     /// A copy that outlives the segment.
     pub fn to_dir_entry(self) -> DirEntry {
-        DirEntry { path: self.path().into(), record: *self.record, source: self.source() }
+        DirEntry { path: self.path().into(), record: *self.record, source: self.source(), acls: self.acls().cloned() }
     }
 }
 

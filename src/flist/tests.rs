@@ -101,6 +101,7 @@ impl File {
             rdev: if self.is_device() { self.rdev } else { (0, 0) },
             link_target: if self.kind() == libc::S_IFLNK { self.target.as_bytes() } else { &[] },
             sum: if is_file { b"0123456789abcdef" } else { &[] },
+            acls: None,
             hard_link: self.hard_link,
         };
         segment.push(dir, base, &attributes, Speaker::Sender).unwrap();

@@ -353,6 +353,7 @@ pub fn lists(data: &[u8]) {
         super_user: Super::Yes,
         hard_links: (setting / 6) & 1,
         iconv: ((setting / 12) & 7 == 7).then(|| b"utf-16le".to_vec()),
+        acls: (setting / 12) & 3 == 2,
         ..Options::default()
     };
     let log = Log::new(Levels::default(), Arc::new(Deaf), Speaker::Receiver);
@@ -396,7 +397,9 @@ fn shown(segment: &Segment) -> Vec<impl PartialEq + std::fmt::Debug> {
     let active = segment.entries().map(|(_, entry)| entry).filter(|entry| entry.is_active());
     let fields = active.map(|entry| {
         let kind = (entry.mode(), entry.size(), entry.mtime().0, entry.atime(), entry.rdev());
-        (entry.path(), kind, (entry.uid(), entry.gid()), entry.link_target().to_vec(), entry.sum().map(<[u8]>::to_vec))
+        let ids = (entry.uid(), entry.gid());
+        let further = (entry.sum().map(<[u8]>::to_vec), entry.acls().cloned());
+        (entry.path(), kind, ids, entry.link_target().to_vec(), further)
     });
     fields.collect()
 }
