@@ -23,6 +23,7 @@ use crate::{
     log::LogCode,
     meta::{
         Kind, Wanted,
+        acl::{Acls, Which},
         apply::{How, Target},
         read::device_size,
     },
@@ -264,8 +265,9 @@ fn copy(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>) -> Option<Kep
         }
     };
     if made && let Ok(now) = spot.root.stat(&spot.path) {
+        let acls = acls_of(dest, path, stat);
         let how = How { exact_times: true, ..How::default() };
-        dest.setter().set(Target::At(spot.root, &spot.path), spot.shown(), &as_it_is(stat), &now, how);
+        dest.setter().set(Target::At(spot.root, &spot.path), spot.shown(), &as_it_is(stat, acls.as_ref()), &now, how);
     }
     Some(Kept::Copied)
 }
@@ -294,8 +296,19 @@ fn make_link(dest: Dest<'_>, path: &[u8], spot: &Spot<'_>) -> bool {
     done.is_ok()
 }
 
+/// The access control lists of what goes to the backups, where such are kept.
+fn acls_of(dest: Dest<'_>, path: &[u8], stat: &Stat) -> Option<Acls> {
+    dest.rules.acls.filter(|bearers| bearers.have(stat.mode))?;
+    let read = dest.root.xattrs(path, |on| Ok(Acls::read(on, stat.mode)));
+    let told = |(which, error): (Which, _)| {
+        let what = bytes!["get_acl: xacl_get(", path, ", ", which.name(), ")"];
+        dest.log.syserr(LogCode::ErrorXfer, what, &error);
+    };
+    read.unwrap_or_else(|error| Err((Which::Access, error))).map_err(told).ok()
+}
+
 /// Attributes as they are.
-fn as_it_is(stat: &Stat) -> Wanted<'static> {
+fn as_it_is<'a>(stat: &Stat, acls: Option<&'a Acls>) -> Wanted<'a> {
     Wanted {
         mode: stat.mode,
         size: stat.size,
@@ -306,6 +319,7 @@ fn as_it_is(stat: &Stat) -> Wanted<'static> {
         rdev: stat.rdev,
         link_target: b"",
         sum: None,
+        acls,
     }
 }
 
@@ -321,7 +335,8 @@ fn copy_file(dest: Dest<'_>, path: &[u8], spot: &Spot<'_>, stat: &Stat, how: How
     let from = dest.root.open_read(path, libc::O_NONBLOCK).map_err(|error| failed("open", path, error))?;
     let found = stat_fd(&from).map_err(|error| failed("fstat", path, error))?;
     let size = if found.is_device() { device_size(&from, path, dest.log) } else { found.size };
-    let wanted = as_it_is(stat);
+    let acls = acls_of(dest, path, stat);
+    let wanted = as_it_is(stat, acls.as_ref());
     let temp = temp::beside(dest, spot, &wanted).map_err(|error| failed("open", spot.shown(), error))?;
     duplicate::contents(dest, (&from, size), temp.file(), spot.shown(), &mut WriteBuffer::default()).map_err(
         |failure| match failure {
@@ -423,9 +438,10 @@ impl BackupDir {
             }
         };
         if let Ok(stat) = root.stat(dir) {
+            let acls = acls_of(dest, dir, &like);
             let shown = bytes![self.text, dir];
             let how = How { fresh: true, ..How::default() };
-            dest.setter().set(Target::At(root, dir), &shown, &as_it_is(&like), &stat, how);
+            dest.setter().set(Target::At(root, dir), &shown, &as_it_is(&like, acls.as_ref()), &stat, how);
         }
     }
 }

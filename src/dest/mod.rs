@@ -114,6 +114,7 @@ pub fn wanted(entry: Entry<'_>) -> Wanted<'_> {
         rdev: entry.rdev(),
         link_target: entry.link_target(),
         sum: entry.sum(),
+        acls: entry.acls(),
     }
 }
 
@@ -233,6 +234,7 @@ pub(crate) mod fixture {
                 rdev: (0, 0),
                 link_target: b"",
                 sum: None,
+                acls: None,
             }
         }
 

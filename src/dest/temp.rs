@@ -225,14 +225,16 @@ impl Temps {
         }
     }
 
-    /// The permissions to create with: those wanted, or the owner's alone while the file belongs to the wrong ones.
+    /// The permissions to create with: those wanted, or the owner's alone while the file belongs to the wrong ones, or
+    /// its list of who may do what is still to come.
     fn first_mode(&self, dest: Dest<'_>, wanted: &Wanted<'_>) -> u32 {
         let rules = dest.rules;
         let right_owners = self.birth.is_some_and(|birth| {
             (!rules.owner || !rules.privileged || birth.uid == wanted.uid)
                 && (!rules.group || wanted.gid.is_none_or(|gid| birth.gid == gid))
         });
-        let shown = if right_owners && wanted.mode & 0o7000 == 0 { 0o777 } else { 0o700 };
+        let safe = right_owners && rules.acls.is_none();
+        let shown = if safe && wanted.mode & 0o7000 == 0 { 0o777 } else { 0o700 };
         wanted.mode & shown | libc::S_IWUSR
     }
 

@@ -321,6 +321,12 @@ impl Root {
         at::with_name(leaf, |leaf| act(xattr::On::Named(dir.as_fd(), leaf)))
     }
 
+    /// As [`Root::xattrs`] of what `rel` points to in the end, as [`Root::stat_anywhere`] finds it: to look, not to work.
+    pub fn xattrs_anywhere<T>(&self, rel: &[u8], look: impl FnOnce(xattr::On<'_>) -> io::Result<T>) -> io::Result<T> {
+        let handle = self.with(rel, |dir, leaf| at::open(dir, leaf, libc::O_PATH, 0))?;
+        look(xattr::On::Handle(handle.as_fd()))
+    }
+
     /// The directory that holds `rel`, and the name in it (`.` for the root itself).
     pub fn parent<'a>(&self, rel: &'a [u8]) -> io::Result<(Arc<OwnedFd>, &'a [u8])> {
         if rel.first() == Some(&b'/') {

@@ -1,8 +1,11 @@
 //! Giving a file its attributes: owner, times and permissions, each only where it differs.
 
-use std::{fs::File, io};
+use std::{fs::File, io, os::fd::AsFd};
 
-use super::{Kind, MODE_BITS, Names, Rules, Wanted};
+use super::{
+    Kind, MODE_BITS, Names, Rules, Wanted,
+    acl::{Acl, Acls, Bearers, Which},
+};
 use crate::{
     bytes,
     fs::Root,
@@ -11,6 +14,7 @@ use crate::{
     sys::{
         file,
         stat::{Stat, stat_fd},
+        xattr::On,
     },
 };
 
@@ -44,6 +48,9 @@ pub struct Changed {
     pub mtime: bool,
     pub atime: bool,
     pub mode: bool,
+    pub acls: bool,
+    /// The mode that came with an access list, before it was seen to itself.
+    pub mode_by_acl: Option<u32>,
 }
 
 impl Changed {
@@ -65,9 +72,15 @@ impl Setter<'_> {
     /// how messages call it. A failure is said and ends the work on this file. C: rsync.c set_file_attrs
     pub fn set(self, target: Target<'_>, name: &[u8], wanted: &Wanted<'_>, stat: &Stat, how: How) -> Changed {
         let mut changed = Changed::default();
+        let new_mode = self.mode_for(wanted, stat, how);
+        let held = self.rules.acls.and_then(|bearers| self.acls_of(target, name, wanted, stat, bearers));
         let done = self.set_owner(target, name, wanted, stat, &mut changed).and_then(|mode| {
             self.set_times(target, name, wanted, stat, how, &mut changed)?;
-            self.set_mode(target, name, self.mode_for(wanted, stat, how), mode, &mut changed)
+            let mode = match self.rules.acls {
+                Some(_) => self.set_acls(target, name, wanted, held.as_ref(), (mode, new_mode), &mut changed),
+                None => mode,
+            };
+            self.set_mode(target, name, new_mode, mode, &mut changed)
         });
         if done.is_some() && how.report && self.log.info(Info::Name) >= 2 {
             let note = if changed.any() { "" } else { " is uptodate" };
@@ -174,6 +187,74 @@ impl Setter<'_> {
         Some(())
     }
 
+    /// The lists of what is there; `None`: they cannot be read, which is said.
+    fn acls_of(
+        self,
+        target: Target<'_>,
+        name: &[u8],
+        wanted: &Wanted<'_>,
+        stat: &Stat,
+        bearers: Bearers,
+    ) -> Option<Acls> {
+        if wanted.kind() == Kind::Symlink || !bearers.have(stat.mode) {
+            return Some(Acls::default());
+        }
+        let read = target.xattrs(|on| Ok(Acls::read(on, stat.mode)));
+        let told = |(which, error): (Which, _)| {
+            self.failed(bytes!["get_acl: xacl_get(", name, ", ", which.name(), ")"], &error);
+        };
+        read.unwrap_or_else(|error| Err((Which::Access, error))).map_err(told).ok()
+    }
+
+    /// Gives it the lists that it lacks; `modes` are the one it has and the one it shall have. Gives back the one it
+    /// has afterwards. C: acls.c set_acl
+    fn set_acls(
+        self,
+        target: Target<'_>,
+        name: &[u8],
+        wanted: &Wanted<'_>,
+        held: Option<&Acls>,
+        modes: (u32, u32),
+        changed: &mut Changed,
+    ) -> u32 {
+        let (mut mode, new) = modes;
+        let none = Acls::default();
+        let lists = wanted.acls.unwrap_or(&none);
+        if Kind::of(new) == Kind::Symlink {
+            return mode;
+        }
+        let mut differs = false;
+        let mut give = |acl: &Acl, which: Which| {
+            differs = true;
+            let done = if self.rules.dry_run { Ok(()) } else { target.xattrs(|on| acl.write(on, which)) };
+            done.inspect_err(|error| {
+                let what = match which {
+                    Which::Default if acl.is_empty() => bytes!["set_acl: sys_acl_delete_def_file(", name, ")"],
+                    _ => bytes!["set_acl: xacl_set(", name, ", ", which.name(), ")"],
+                };
+                self.failed(what, error);
+            })
+        };
+        if held.is_none_or(|held| held.access_differs(lists, new)) {
+            let (access, with_it) = lists.access.for_mode(mode, new);
+            if give(&access, Which::Access).is_err() {
+                return mode;
+            }
+            if !self.rules.dry_run {
+                mode = with_it;
+                changed.mode_by_acl = Some(mode);
+            }
+        }
+        if Kind::of(new) == Kind::Directory
+            && held.is_none_or(|held| held.default_differs(lists, new))
+            && give(&lists.default, Which::Default).is_err()
+        {
+            return mode;
+        }
+        changed.acls = differs;
+        mode
+    }
+
     fn failed(self, what: Vec<u8>, error: &io::Error) {
         self.log.syserr(LogCode::ErrorXfer, what, error);
     }
@@ -184,6 +265,13 @@ impl Target<'_> {
         match self {
             Self::Open(file) => stat_fd(file),
             Self::At(root, path) => root.stat(path),
+        }
+    }
+
+    fn xattrs<T>(self, act: impl FnOnce(On<'_>) -> io::Result<T>) -> io::Result<T> {
+        match self {
+            Self::Open(file) => act(On::Open(file.as_fd())),
+            Self::At(root, path) => root.xattrs(path, act),
         }
     }
 

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod ids;
 pub mod read;
 
+use self::acl::{Acls, Bearers};
 use crate::{bytes, hash::Algorithm, options::Options};
 
 /// The permission bits that chmod can set. C: CHMOD_BITS
@@ -28,6 +29,8 @@ pub struct Wanted<'a> {
     pub link_target: &'a [u8],
     /// The list's checksum (`--checksum`).
     pub sum: Option<&'a [u8]>,
+    /// Access control lists, where they are kept; `None`: the mode says it all.
+    pub acls: Option<&'a Acls>,
 }
 
 /// The type of a file as the comparison sees it. C: enum filetype
@@ -85,6 +88,8 @@ pub struct Rules {
     pub dry_run: bool,
     /// The process's umask, which decides the permissions of new files unless the sender's are kept.
     pub umask: u32,
+    /// Access control lists are kept, of these kinds.
+    pub acls: Option<Bearers>,
 }
 
 impl Rules {
@@ -107,6 +112,7 @@ impl Rules {
             list_sum: options.checksum.then_some(list_sum),
             dry_run: options.dry_run,
             umask,
+            acls: options.acls.then(|| Bearers::new(options)),
         }
     }
 
@@ -199,6 +205,7 @@ pub(crate) mod tests {
             rdev: (0, 0),
             link_target: b"",
             sum: None,
+            acls: None,
         }
     }
 

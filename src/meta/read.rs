@@ -5,7 +5,10 @@ use std::{
     io::{Seek, SeekFrom},
 };
 
-use super::{Kind, MODE_BITS, Rules, Wanted};
+use super::{
+    Kind, MODE_BITS, Rules, Wanted,
+    acl::{Acls, Which},
+};
 use crate::{
     bytes,
     error::Result,
@@ -13,7 +16,7 @@ use crate::{
     hash::Sum,
     log::{Log, LogCode},
     proto::{item::Flags, negotiate},
-    sys::stat::Stat,
+    sys::{stat::Stat, xattr::On},
 };
 
 /// The length of an open device's contents, which its metadata need not tell; `name` is for messages.
@@ -68,8 +71,33 @@ impl Rules {
             }
     }
 
-    /// Whether every attribute that is kept is already right. C: generator.c unchanged_attrs
-    pub fn attrs_unchanged(&self, wanted: &Wanted<'_>, stat: &Stat) -> bool {
+    /// Whether every attribute that is kept is already right, of what stands at `path`. C: generator.c unchanged_attrs
+    pub fn attrs_unchanged(&self, wanted: &Wanted<'_>, stat: &Stat, root: &Root, path: &[u8], log: &Log) -> bool {
+        self.stat_unchanged(wanted, stat) && !self.acls_differ(wanted, stat, root, path, log)
+    }
+
+    /// Whether the access control lists of what stands at `path` are others. C: generator.c acls_differ
+    pub fn acls_differ(&self, wanted: &Wanted<'_>, stat: &Stat, root: &Root, path: &[u8], log: &Log) -> bool {
+        let Some(bearers) = self.acls.filter(|_| wanted.kind() != Kind::Symlink) else { return false };
+        let read = |on: On<'_>| Ok(Acls::read(on, stat.mode));
+        let held = match () {
+            () if !bearers.have(stat.mode) => Ok(Ok(Acls::default())),
+            () if stat.is_dir() => root.xattrs_anywhere(path, read), // a link may count as a directory
+            () => root.xattrs(path, read),
+        };
+        let none = Acls::default();
+        match held.unwrap_or_else(|error| Err((Which::Access, error))) {
+            Ok(held) => held.differ(wanted.acls.unwrap_or(&none), wanted.mode),
+            Err((which, error)) => {
+                let what = bytes!["get_acl: sys_acl_get_file(", path, ", ", which.name(), ")"];
+                log.syserr(LogCode::ErrorXfer, what, &error);
+                true
+            }
+        }
+    }
+
+    /// The same of what the file's metadata tells.
+    fn stat_unchanged(&self, wanted: &Wanted<'_>, stat: &Stat) -> bool {
         let is_link = wanted.kind() == Kind::Symlink;
         let time_counts = self.times && !(is_link && self.omit_link_times);
         !(time_counts && self.mtime_differs(wanted, stat)
@@ -168,7 +196,7 @@ mod tests {
     fn nothing_differs_where_all_is_the_same() {
         let rules = archive_rules();
         for mode in [0o100644, 0o040755, 0o120777, 0o010600] {
-            assert!(rules.attrs_unchanged(&wanted(mode), &matching(mode)), "{mode:o}");
+            assert!(rules.stat_unchanged(&wanted(mode), &matching(mode)), "{mode:o}");
             assert_eq!(reported(&rules, &wanted(mode), &matching(mode)), Flags(0), "{mode:o}");
         }
     }
@@ -218,7 +246,7 @@ mod tests {
     fn omitted_times_do_not_count() {
         let rules = Rules { omit_dir_times: true, omit_link_times: true, ..archive_rules() };
         let old = Stat { mtime: (1, 0), ..matching(0o120777) };
-        assert!(rules.attrs_unchanged(&wanted(0o120777), &old));
+        assert!(rules.stat_unchanged(&wanted(0o120777), &old));
         assert_eq!(reported(&rules, &wanted(0o120777), &old), Flags(0));
         let old_dir = Stat { mode: 0o040755, ..old };
         assert_eq!(reported(&rules, &wanted(0o040755), &old_dir), Flags(0));

@@ -185,7 +185,7 @@ pub static FLAGS: &[Flag] = &[
         .help(&[("", "preserve executability")]),
     meta("chmod").text("CHMOD", |t, v| add_chmod(&mut t.options, v.unwrap_or_default()))
         .help(&[("", "affect file and/or directory permissions")]),
-    meta("acls").short(b'A').off(&["no-acls", "no-A"]).later()
+    meta("acls").short(b'A').off(&["no-acls", "no-A"])
         .switch(|t, on| { t.options.acls = on; t.options.perms |= on; }).letter(|f| f.o.acls.into())
         .help(&[("", "preserve ACLs (implies --perms)")]),
     meta("xattrs").short(b'X').off(&["no-xattrs", "no-X"]).switch(count!(xattrs)).later()

@@ -49,8 +49,9 @@ pub(super) enum Tried {
 
 /// What came of looking for anything else.
 pub(super) enum Other {
-    /// The entry is to be made, and unless it was told already, told as new or as a change to this.
-    Make { like: Option<Stat>, told: bool },
+    /// The entry is to be made, and unless it was told already, told as new or as a change to this, which is there or
+    /// in an alternative directory.
+    Make { like: Option<Stat>, from: Option<u8>, told: bool },
     /// The entry needs nothing more.
     Settled,
 }
@@ -94,7 +95,7 @@ impl Generator<'_> {
             let same = visit.pass == Pass::First && rules.quick_check(wanted, &stat, root, visit.path)?;
             let likeness = match same {
                 false => Likeness::Kind,
-                true if !rules.attrs_unchanged(wanted, &stat) => Likeness::Content,
+                true if !rules.attrs_unchanged(wanted, &stat, root, visit.path, &self.log) => Likeness::Content,
                 true => Likeness::Attributes,
             };
             if best.as_ref().is_none_or(|best| likeness > best.likeness) {
@@ -128,10 +129,11 @@ impl Generator<'_> {
             }
             self.lead(visit, Led { stat: Some(found.stat), from: Some(found.position), told: false })?;
             if !self.reports() && (self.name_level() >= 2 || self.transfer.itemize() > 1) {
+                let visit = visit.like(Some(found.position));
                 self.itemize(visit, Some(&found.stat), Flags::LOCAL_CHANGE | Flags::XNAME_FOLLOWS)?;
             }
         } else if self.itemizing {
-            self.itemize(visit, Some(&found.stat), Flags::default())?;
+            self.itemize(visit.like(Some(found.position)), Some(&found.stat), Flags::default())?;
         }
         self.tell_up_to_date(visit, "");
         Ok(Tried::Settled)
@@ -171,7 +173,7 @@ impl Generator<'_> {
             return Ok(Tried::Nothing);
         }
         if self.itemizing {
-            self.itemize(visit, Some(&found.stat), Flags::LOCAL_CHANGE)?;
+            self.itemize(visit.like(Some(found.position)), Some(&found.stat), Flags::LOCAL_CHANGE)?;
         }
         if found.likeness == Likeness::Attributes {
             self.tell_up_to_date(visit, "");
@@ -194,12 +196,12 @@ impl Generator<'_> {
 
     /// What an alternative directory has of a name that is to be linked to the file `leader`; and whether, being another
     /// name of that already, it is not worth a word. C: in hlink.c hard_link_check
-    pub(super) fn find_linked(&self, visit: Visit<'_>, leader: &Stat) -> Result<(Option<Stat>, bool)> {
+    pub(super) fn find_linked(&self, visit: Visit<'_>, leader: &Stat) -> Result<(Option<(Stat, u8)>, bool)> {
         let rules = &self.transfer.rules;
         let (mut last, mut alike) = (None, false);
-        for (_, alternative) in self.alternatives.numbered() {
+        for (position, alternative) in self.alternatives.numbered() {
             let Ok(stat) = alternative.stat(visit.path) else { continue };
-            last = Some(stat);
+            last = Some((stat, position));
             if self.alternatives.kind() == Some(AltDest::Link) {
                 if stat.same_file(leader) {
                     let quiet = self.transfer.itemize() == 0 || self.name_level() < 2 && self.transfer.itemize() < 2;
@@ -210,7 +212,7 @@ impl Generator<'_> {
             let Some(root) = alternative.root().filter(|_| visit.wanted.kind() == Kind::Regular) else { continue };
             if rules.quick_check(&visit.wanted, &stat, root, visit.path)? {
                 alike = true;
-                if rules.attrs_unchanged(&visit.wanted, &stat) {
+                if rules.attrs_unchanged(&visit.wanted, &stat, root, visit.path, &self.log) {
                     break;
                 }
             }
@@ -229,11 +231,14 @@ impl Generator<'_> {
     pub(super) fn find_other(&mut self, visit: Visit<'_>, old: Option<&Stat>) -> Result<Other> {
         if let Some(old) = old {
             let same_kind = Kind::of(old.mode) == visit.wanted.kind();
-            return Ok(Other::Make { like: same_kind.then_some(*old), told: false });
+            return Ok(Other::Make { like: same_kind.then_some(*old), from: None, told: false });
         }
         match (self.alternatives.kind(), self.find(visit)?) {
             (Some(kind), Some(found)) if found.likeness == Likeness::Attributes => self.use_same(visit, kind, &found),
-            (_, found) => Ok(Other::Make { like: found.map(|found| found.stat), told: false }),
+            (_, Some(Found { stat, position, .. })) => {
+                Ok(Other::Make { like: Some(stat), from: Some(position), told: false })
+            }
+            _ => Ok(Other::Make { like: None, from: None, told: false }),
         }
     }
 
@@ -251,10 +256,10 @@ impl Generator<'_> {
                 (_, true) => Flags::LOCAL_CHANGE | Flags::XNAME_FOLLOWS,
                 (_, false) => Flags::LOCAL_CHANGE,
             };
-            self.itemize(visit, Some(&found.stat), change | Flags::MATCHED)?;
+            self.itemize(visit.like(Some(found.position)), Some(&found.stat), change | Flags::MATCHED)?;
         }
         self.tell_up_to_date(visit, if is_dir { "/" } else { "" });
-        Ok(if linked || passed_over { Other::Settled } else { Other::Make { like: None, told: true } })
+        Ok(if linked || passed_over { Other::Settled } else { Other::Make { like: None, from: None, told: true } })
     }
 
     fn alternative(&self, position: u8) -> Option<(&Alternative, &Root)> {

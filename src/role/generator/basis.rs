@@ -159,6 +159,9 @@ impl Generator<'_> {
             let bits = if checked { Flags::TRANSFER | Flags::REPORT_CHANGE } else { Flags::TRANSFER };
             let mut item = origin.item(bits);
             item.flags = self.item_flags(visit, old.as_ref(), item.flags, item.name.is_some());
+            if let Some((old, (root, path))) = old.as_ref().zip(self.origin_place(visit, origin)) {
+                item.flags |= self.acl_flag(visit, old, root, &path);
+            }
             item.write(self.writer, self.transfer.protocol.version)?;
         }
         if let Basis::File(_, size) = &basis {
@@ -216,10 +219,25 @@ impl Generator<'_> {
         self.transfer.rules.item_flags(&visit.wanted, old, flags, named)
     }
 
+    fn acl_flag(&self, visit: Visit<'_>, old: &Stat, root: &Root, path: &[u8]) -> Flags {
+        let differ = self.transfer.rules.acls_differ(&visit.wanted, old, root, path, &self.log);
+        if differ { Flags::REPORT_ACL } else { Flags::default() }
+    }
+
+    /// The flags for an entry that is compared with what stands at its place or its like elsewhere.
+    fn flags_here(&self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags, named: bool) -> Flags {
+        let flags = self.item_flags(visit, old, flags, named);
+        let root = match visit.alternative {
+            Some(position) => self.alternatives.get(position.into()).and_then(|alternative| alternative.root()),
+            None => Some(&self.root),
+        };
+        old.zip(root).map_or(flags, |(old, root)| flags | self.acl_flag(visit, old, root, visit.path))
+    }
+
     /// As [`Self::itemize`] with the name of what the entry is linked to; an empty one says that it was already.
     pub(super) fn itemize_as(&mut self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags, name: &[u8]) -> Result<()> {
         let named = !name.is_empty();
-        let flags = self.item_flags(visit, old, flags, named);
+        let flags = self.flags_here(visit, old, flags, named);
         let quiet = self.name_level() < 2 && self.transfer.itemize() < 2 && !named;
         if quiet && !flags.any(Flags::SIGNIFICANT) {
             return Ok(());
@@ -238,7 +256,7 @@ impl Generator<'_> {
 
     /// Tells the sender (or, before protocol 29, our own user) what changed about an entry. C: generator.c itemize
     pub(super) fn itemize(&mut self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags) -> Result<()> {
-        let flags = self.item_flags(visit, old, flags, false);
+        let flags = self.flags_here(visit, old, flags, false);
         if !flags.any(Flags::SIGNIFICANT) && self.name_level() < 2 && self.transfer.itemize() < 2 {
             return Ok(());
         }

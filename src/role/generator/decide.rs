@@ -39,6 +39,15 @@ pub(super) struct Visit<'e> {
     /// The attributes it shall have here.
     pub wanted: Wanted<'e>,
     pub pass: Pass,
+    /// Position of the alternative directory where what it is compared with is, if not at the destination.
+    pub alternative: Option<u8>,
+}
+
+impl Visit<'_> {
+    /// The same, compared with what an alternative directory has.
+    pub fn like(self, alternative: Option<u8>) -> Self {
+        Self { alternative, ..self }
+    }
 }
 
 impl Generator<'_> {
@@ -77,7 +86,7 @@ impl Generator<'_> {
             return self.visit_dir(entry, index, &path, old).map(drop);
         }
         let existing = old.as_ref().ok().filter(|old| !old.is_dir()).map(|old| old.mode);
-        let visit = Visit { entry, index, path: &path, wanted: self.wanted(entry, existing), pass };
+        let visit = Visit { entry, index, path: &path, wanted: self.wanted(entry, existing), pass, alternative: None };
         if self.follow_leader(visit, &old)? {
             return Ok(());
         }
@@ -171,7 +180,7 @@ impl Generator<'_> {
             self.tell_current(visit.index, visit.path);
             return Ok(());
         }
-        let Other::Make { like, told } = self.find_other(visit, old.as_ref().ok())? else { return Ok(()) };
+        let Other::Make { like, told, .. } = self.find_other(visit, old.as_ref().ok())? else { return Ok(()) };
         if !self.make_node(visit, Node::Symlink { target }, &old, Room::Symlink)? {
             return Ok(());
         }
@@ -195,7 +204,7 @@ impl Generator<'_> {
             self.tell_current(visit.index, visit.path);
             return Ok(());
         }
-        let Other::Make { like, told } = self.find_other(visit, old.as_ref().ok())? else { return Ok(()) };
+        let Other::Make { like, from, told } = self.find_other(visit, old.as_ref().ok())? else { return Ok(()) };
         let device = visit.wanted.kind() == Kind::Device;
         let rdev = if device { visit.entry.rdev() } else { (0, 0) };
         let mode = visit.wanted.mode;
@@ -204,7 +213,7 @@ impl Generator<'_> {
         if !self.make_node(visit, Node::Special { mode, rdev }, &old, room)? {
             return Ok(());
         }
-        self.made(visit, like, told, || visit.path.to_vec())?;
+        self.made(visit.like(from), like, told, || visit.path.to_vec())?;
         self.tell_current(visit.index, visit.path);
         Ok(())
     }
@@ -229,9 +238,12 @@ impl Generator<'_> {
         let regular = visit.wanted.kind() == Kind::Regular;
         let how =
             How { report: self.reports(), exact_times: regular && self.transfer.options.checksum, ..How::default() };
-        self.dest().set_attrs(visit.path, &visit.wanted, old, how);
+        let changed = self.dest().set_attrs(visit.path, &visit.wanted, old, how);
         if self.itemizing {
-            self.itemize(visit, Some(old), Flags::default())?;
+            let known = if changed.acls { Flags::REPORT_ACL } else { Flags::default() };
+            // As in the reference, what came with the list is no change of its own.
+            let old = Stat { mode: changed.mode_by_acl.unwrap_or(old.mode), ..*old };
+            self.itemize(visit, Some(&old), known)?;
         }
         self.lead(visit, Led::known(*old))
     }

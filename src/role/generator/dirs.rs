@@ -173,11 +173,11 @@ impl Generator<'_> {
         let just_made = self.dirs.created.remove(path);
         let known = old.filter(|_| !just_made);
         let wanted = self.wanted(entry, known.map(|stat| stat.mode));
-        let visit = Visit { entry, index, path, wanted, pass: Pass::First };
-        let Other::Make { like, told } = self.find_other(visit, known.as_ref())? else { return Ok(missing) };
+        let visit = Visit { entry, index, path, wanted, pass: Pass::First, alternative: None };
+        let Other::Make { like, from, told } = self.find_other(visit, known.as_ref())? else { return Ok(missing) };
         if self.itemizing && !told {
             let bits = if known.is_none() { Flags::LOCAL_CHANGE } else { Flags::default() };
-            self.itemize(visit, like.as_ref(), bits)?;
+            self.itemize(visit.like(from), like.as_ref(), bits)?;
         }
         if old.is_none() && !self.make_dir(visit) {
             return Ok(self.skip_contents(index, path));

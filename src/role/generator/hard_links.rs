@@ -110,7 +110,8 @@ impl Generator<'_> {
         }
         // The reference has only one name for a leader that is out of play.
         let shown = if index < 0 { &name } else { &leader.path[..] };
-        let before = Before { here: old.as_ref().ok(), elsewhere: elsewhere.as_ref(), told };
+        let before = Before { here: old.as_ref().ok(), elsewhere: elsewhere.as_ref().map(|(stat, _)| stat), told };
+        let visit = visit.like(elsewhere.as_ref().map(|(_, position)| *position));
         if self.hard_link(visit, before, &Leader { path: &leader.path, shown, stat })?
             && let Some(groups) = &mut self.groups
         {
@@ -143,7 +144,7 @@ impl Generator<'_> {
                 let path = self.path_of(entry);
                 let old = self.stat_here(&path).ok();
                 let wanted = self.wanted(entry, old.filter(|old| !old.is_dir()).map(|old| old.mode));
-                let name = Visit { entry, index, path: &path, wanted, pass: Pass::First };
+                let name = Visit { entry, index, path: &path, wanted, pass: Pass::First, alternative: None };
                 let before = Before { here: old.as_ref(), elsewhere: None, told: led.told };
                 self.hard_link(name, before, &Leader { path: visit.path, shown: visit.path, stat })?;
             }
@@ -164,7 +165,10 @@ impl Generator<'_> {
         if let Some(entry) = segment.get(index).filter(|_| !failed) {
             let path = self.path_of(entry);
             let wanted = self.wanted(entry, None);
-            self.lead(Visit { entry, index, path: &path, wanted, pass: Pass::First }, Led::default())?;
+            self.lead(
+                Visit { entry, index, path: &path, wanted, pass: Pass::First, alternative: None },
+                Led::default(),
+            )?;
         }
         self.count_waited(at);
         self.take_up(next)
