@@ -311,6 +311,29 @@ fn signals_leave_no_temporary_but_partial_keeps_what_came() {
     }
 }
 
+#[test]
+fn a_signal_ends_the_reading_of_a_huge_file() {
+    fn huge(top: &Path) {
+        fs::File::create(top.join("huge")).and_then(|file| file.set_len(1 << 40)).expect("a file without blocks");
+    }
+    let site = Site::new(huge);
+    let opened = |pid: u32| {
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file == site.path("src/huge"))
+    };
+    for (way, options) in [(Way::Local, "-rc --list-only"), (Way::Local, "-ac"), (Way::Push, "-ac")] {
+        let mut child = site.start(way, options);
+        let end = Instant::now() + process::PATIENCE;
+        while !opened(child.id()) {
+            assert!(Instant::now() < end, "{way:?} {options}: {}", site.stderr());
+            thread::sleep(Duration::from_millis(5));
+        }
+        signal(child.id(), Signal::SIGTERM);
+        assert_eq!(wait(&mut child), Status::Exit(20), "{way:?} {options}: {}", site.stderr());
+        site.clear();
+    }
+}
+
 /// What the end that did not fail says of the other's leaving; with the reference it comes and goes.
 const ECHOES: &[&str] = &[
     "[sender] write error: Broken pipe (32)",

@@ -178,10 +178,11 @@ impl FileSum {
     }
 
     /// The `--checksum` sum of the first `size` bytes of an open file; what cannot be read counts as zeros, as it does
-    /// with the reference. Where the file cannot even be opened, the sum is `Sum::zero`.
-    pub fn of_file(algorithm: Algorithm, file: &File, size: u64) -> Sum {
+    /// with the reference. Where the file cannot even be opened, the sum is `Sum::zero`. `None`: `going_on` said no between
+    /// two pieces.
+    pub fn of_file(algorithm: Algorithm, file: &File, size: u64, going_on: fn() -> bool) -> Option<Sum> {
         let sum = Self::unseeded(algorithm);
-        if size >= LARGE { in_turn(sum, file, size) } else { at_once(sum, file, size) }.finish()
+        Some(if size >= LARGE { in_turn(sum, file, size, going_on)? } else { at_once(sum, file, size) }.finish())
     }
 }
 
@@ -194,15 +195,22 @@ fn at_once(mut sum: FileSum, file: &File, size: u64) -> FileSum {
 }
 
 /// Two threads take the pieces in turn: while one hashes its piece, the other reads its next.
-fn in_turn(sum: FileSum, file: &File, size: u64) -> FileSum {
+fn in_turn(sum: FileSum, file: &File, size: u64, going_on: fn() -> bool) -> Option<FileSum> {
+    const GIVEN_UP: u64 = u64::MAX;
+    let pieces = size.div_ceil(PIECE);
     let (state, moved) = (Mutex::new((0, sum)), Condvar::new());
     let take = |first: u64, step: usize| {
         let mut buffer = vec![0; PIECE as usize];
-        for number in (first..size.div_ceil(PIECE)).step_by(step) {
+        for number in (first..pieces).step_by(step) {
             let piece = read_piece(file, number, size, &mut buffer);
             let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            let turn = moved.wait_while(state, |(next, _)| *next != number);
+            let turn = moved.wait_while(state, |(next, _)| *next != number && *next != GIVEN_UP);
             let mut turn = turn.unwrap_or_else(PoisonError::into_inner);
+            if turn.0 == GIVEN_UP || !going_on() {
+                turn.0 = GIVEN_UP;
+                moved.notify_one();
+                return;
+            }
             turn.1.update(piece);
             turn.0 += 1;
             drop(turn);
@@ -213,7 +221,8 @@ fn in_turn(sum: FileSum, file: &File, size: u64) -> FileSum {
         let second = thread::Builder::new().name("sum".into()).spawn_scoped(scope, || take(1, 2));
         take(0, if second.is_ok() { 2 } else { 1 });
     });
-    state.into_inner().unwrap_or_else(PoisonError::into_inner).1
+    let (done, sum) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (done == pieces).then_some(sum)
 }
 
 /// A piece of the first `size` bytes of a file, zeros where nothing can be read.
@@ -323,7 +332,10 @@ mod tests {
             let mut sum = FileSum::new(algorithm, 7);
             data.chunks(777).for_each(|piece| sum.update(piece));
             assert_eq!(sum.finish(), algorithm.block_sum(0, &data), "{algorithm:?}");
-            assert_eq!(FileSum::of_file(algorithm, &holding(&data), 100_000), algorithm.block_sum(0, &data));
+            assert_eq!(
+                FileSum::of_file(algorithm, &holding(&data), 100_000, || true),
+                Some(algorithm.block_sum(0, &data))
+            );
         }
     }
 
@@ -347,7 +359,7 @@ mod tests {
     fn a_file_that_ends_early_is_hashed_with_zeros() {
         let mut padded = b"short".to_vec();
         padded.resize(600_000, 0);
-        let sum = FileSum::of_file(Algorithm::Md5, &holding(b"short"), 600_000);
+        let sum = FileSum::of_file(Algorithm::Md5, &holding(b"short"), 600_000, || true).unwrap();
         assert_eq!(sum, Algorithm::Md5.block_sum(0, &padded));
     }
 
@@ -357,12 +369,18 @@ mod tests {
         let file = holding(&data);
         for size in [LARGE - 1, LARGE, LARGE + PIECE - 1, LARGE + 1, data.len() as u64] {
             let expected = Algorithm::Xxh128.block_sum(0, &data[..size as usize]);
-            assert_eq!(FileSum::of_file(Algorithm::Xxh128, &file, size), expected, "{size}");
+            assert_eq!(FileSum::of_file(Algorithm::Xxh128, &file, size, || true).unwrap(), expected, "{size}");
         }
         let mut padded = data;
         padded.resize(LARGE as usize + 3 * PIECE as usize, 0);
-        let sum = FileSum::of_file(Algorithm::Xxh3, &file, padded.len() as u64);
+        let sum = FileSum::of_file(Algorithm::Xxh3, &file, padded.len() as u64, || true).unwrap();
         assert_eq!(sum, Algorithm::Xxh3.block_sum(0, &padded));
+    }
+
+    #[test]
+    fn a_large_file_need_not_be_read_to_its_end() {
+        let file = holding(b"");
+        assert!(FileSum::of_file(Algorithm::Xxh3, &file, 1 << 50, || false).is_none());
     }
 
     fn holding(data: &[u8]) -> File {

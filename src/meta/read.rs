@@ -149,7 +149,7 @@ impl Rules {
     /// C: generator.c quick_check_ok
     ///
     /// # Errors
-    /// Exit status 4 where `none` was chosen for the sums of `--checksum`.
+    /// As `negotiate::file_sum`.
     pub fn quick_check(&self, wanted: &Wanted<'_>, stat: &Stat, root: &Root, path: &[u8]) -> Result<bool> {
         Ok(match wanted.kind() {
             Kind::Regular => return self.same_file(wanted, stat, root, path),

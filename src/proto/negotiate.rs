@@ -8,6 +8,7 @@ use crate::{
     error::{Error, ExitCode, Result},
     hash::{Algorithm, FileSum, Sum},
     options::{Debug, Options},
+    sys::signal,
     wire::{Reader, Writer},
 };
 
@@ -196,13 +197,14 @@ fn parse(choice: &[u8], implied: Algorithm) -> Result<(Algorithm, Algorithm)> {
 /// all for alike would leave old data in place. C: checksum.c file_checksum
 ///
 /// # Errors
-/// Exit status 4 where `none` was chosen for the list.
+/// Exit status 4 where `none` was chosen for the list, 20 where a signal asked us to stop.
 pub fn file_sum(algorithm: Algorithm, file: &File, size: u64) -> Result<Sum> {
     if algorithm == Algorithm::None {
         let line = "Invalid checksum-choice for --checksum: none (0)";
         return Err(Error::new(ExitCode::UNSUPPORTED, line));
     }
-    Ok(FileSum::of_file(algorithm, file, size))
+    let going_on = || signal::received().is_none();
+    FileSum::of_file(algorithm, file, size, going_on).ok_or_else(|| Error::silent(ExitCode::SIGNAL))
 }
 
 /// A server's own list also limits what a client may choose. C: compat.c validate_choice_vs_env
