@@ -320,6 +320,7 @@ fn as_it_is<'a>(stat: &Stat, acls: Option<&'a Acls>) -> Wanted<'a> {
         link_target: b"",
         sum: None,
         acls,
+        xattrs: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A file that is on this machine already, copied into its place at the destination.
 
-use std::{fs::File, io};
+use std::{fs::File, io, os::fd::AsFd};
 
 use super::{
     Dest,
@@ -14,9 +14,9 @@ use crate::{
     error::{Error, ExitCode, Result},
     fs::Root,
     log::LogCode,
-    meta::Wanted,
+    meta::{Wanted, xattr::Subject},
     options::Info,
-    sys::{file, signal, stat::stat_fd},
+    sys::{file, signal, stat::stat_fd, xattr::On},
 };
 
 /// What is copied.
@@ -47,6 +47,7 @@ pub fn file(
     tools: &mut Tools,
 ) -> Result<bool> {
     let Tools { temps, buffer } = tools;
+    let wanted = &Wanted { xattrs: None, ..*wanted }; // those of the original are copied
     if dest.options.inplace {
         return in_place(dest, original, path, wanted, buffer);
     }
@@ -123,7 +124,7 @@ fn pour(
     contents(dest, (&from, stat.size), to, name, buffer)
 }
 
-/// Copies so many bytes of an open file. `name` is how messages call the new one.
+/// Copies so many bytes of an open file, and its extended attributes where they are kept. `name` is how messages call the new one.
 pub(super) fn contents(
     dest: Dest<'_>,
     (from, len): (&File, u64),
@@ -149,6 +150,11 @@ pub(super) fn contents(
     }
     if dest.options.fsync {
         file::sync(to).map_err(Failure::Sync)?;
+    }
+    if let Some(policy) = &dest.rules.xattrs {
+        let full = || dest.names.full(name);
+        let (from, to) = (On::Open(from.as_fd()), On::Open(to.as_fd()));
+        policy.copy(Subject::new(from, &full, dest.log), Subject::new(to, &full, dest.log)); // a failure was said
     }
     Ok(())
 }

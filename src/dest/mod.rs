@@ -27,6 +27,7 @@ use crate::{
     meta::{
         Names, Rules, Wanted,
         apply::{Changed, How, Setter, Target},
+        xattr,
     },
     options::Options,
     sys::{
@@ -115,6 +116,7 @@ pub fn wanted(entry: Entry<'_>) -> Wanted<'_> {
         link_target: entry.link_target(),
         sum: entry.sum(),
         acls: entry.acls(),
+        xattrs: Some(entry.xattrs().map_or(&xattr::NONE, |list| list)),
     }
 }
 
@@ -235,6 +237,7 @@ pub(crate) mod fixture {
                 link_target: b"",
                 sum: None,
                 acls: None,
+                xattrs: None,
             }
         }
 

@@ -174,6 +174,11 @@ impl Filters {
         self.check(name, log) == Verdict::Excluded
     }
 
+    /// Whether the rules leave out an extended attribute.
+    pub fn excludes_xattr(&self, name: &[u8], log: &Log) -> bool {
+        self.excludes(Name { dir: b"", leaf: name, is_dir: false, xattr: true }, log)
+    }
+
     /// Whether a sender that kept to our rules would not have offered this name. C: exclude.c check_server_filter
     pub fn forbids(&self, name: Name<'_>, log: &Log) -> bool {
         !self.trusts_sender && !self.rules.is_empty() && self.decide(Side::Here, name, log) == Verdict::Excluded

@@ -18,6 +18,7 @@ use crate::{
     meta::{
         acl::Acls,
         ids::{Kind, Seen},
+        xattr,
     },
     options::{Delete, Options},
     proto::Protocol,
@@ -66,6 +67,8 @@ pub struct Encoder {
     groups: Seen,
     acls: SentAcls,
     counts: Counts,
+    /// Lists of extended attributes, if they are kept.
+    xattrs: Option<xattr::Sent>,
     log: Log,
     charset: Option<Outgoing>,
 }
@@ -82,6 +85,7 @@ impl Encoder {
             groups: Seen::new(Kind::Group),
             acls: SentAcls::default(),
             counts: Counts::default(),
+            xattrs: xattr::Policy::of(options, true).as_ref().map(xattr::Sent::new),
             log: log.clone(),
             charset: Outgoing::new(options, protocol)?,
         })
@@ -97,7 +101,10 @@ impl Encoder {
             let index = segment.first_index + position as i32;
             let entry = segment.entry(position);
             self.entry(out, entry, index, segment.first_index)?;
-            if self.rules.acls && !entry.is_symlink() { self.write_acls(out, entry) } else { Ok(()) }
+            if self.rules.acls && !entry.is_symlink() {
+                self.write_acls(out, entry)?;
+            }
+            self.xattrs.as_mut().map_or(Ok(()), |sent| sent.write(out, entry.xattrs()))
         })
     }
 

@@ -1,6 +1,6 @@
 //! The receiving side of the wire form: one entry from untrusted bytes, checked, or the end of the run.
 
-use std::{env, os::unix::ffi::OsStringExt};
+use std::{env, os::unix::ffi::OsStringExt, sync::Arc};
 
 use super::{
     Attributes, Flags, HardLink, MAX_PATH, Segment,
@@ -23,6 +23,7 @@ use crate::{
         Names,
         acl::Acls,
         ids::{Kind, Mapping, am_root},
+        xattr,
     },
     options::{Debug, Options},
     proto::Protocol,
@@ -80,6 +81,8 @@ pub(super) struct EntryDecoder {
     pub io_error: i32,
     /// A server's voice, whose texts are converted on their way.
     server: bool,
+    /// Lists of extended attributes, if they are kept.
+    pub xattrs: Option<xattr::Received>,
 }
 
 /// An entry's attributes while they come in.
@@ -95,6 +98,7 @@ struct Fields {
     group: Option<i32>,
     really_file: bool,
     acls: Option<Acls>,
+    xattrs: Option<Arc<xattr::List>>,
 }
 
 impl EntryDecoder {
@@ -137,6 +141,7 @@ impl EntryDecoder {
             names: Names { base: current_dir(), module: None },
             io_error: 0,
             server: options.is_server(),
+            xattrs: xattr::Policy::of(options, false).map(xattr::Received::new),
         })
     }
 
@@ -166,6 +171,9 @@ impl EntryDecoder {
         self.read_inode(from, flags, &mut incoming)?;
         self.read_sum(from, segment, &incoming)?;
         self.read_acls(from, &mut incoming)?;
+        if let Some(received) = &mut self.xattrs {
+            incoming.xattrs = received.read(from, &path, &self.log)?;
+        }
         self.store(segment, &path, kept, &incoming)?;
         self.name = path;
         Ok(())
@@ -538,6 +546,7 @@ impl EntryDecoder {
             link_target: &self.target,
             sum: &self.sum,
             acls: incoming.acls.as_ref(),
+            xattrs: incoming.xattrs.as_ref(),
             hard_link: incoming.group.filter(|_| self.rules.hard_links && !is_dir).map(HardLink::Group),
         };
         let (dir, base, slash) = split_path(path);

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
 };
 
 use super::{
@@ -22,7 +23,7 @@ use crate::{
     log::{Log, LogCode, Speaker},
     meta::{
         acl::{Acls, Bearers, Which},
-        read,
+        read, xattr,
     },
     options::{Debug, Dirs, Info, Options},
     proto::{Protocol, negotiate},
@@ -92,6 +93,9 @@ pub(super) struct Examiner {
     charset: Option<Outgoing>,
     /// What became of the name or link looked at last; nobody reads it.
     converted: Vec<u8>,
+    /// Which extended attributes go along.
+    xattrs: Option<xattr::Policy>,
+    lists: xattr::Known,
 }
 
 impl Examiner {
@@ -124,6 +128,8 @@ impl Examiner {
             filters,
             log: log.clone(),
             target: Vec::new(),
+            xattrs: xattr::Policy::of(options, true),
+            lists: xattr::Known::default(),
             inodes: (options.hard_links > 0).then(|| Inodes::for_list(protocol.version)),
             charset: Outgoing::new(options, protocol)?,
             converted: Vec::new(),
@@ -349,6 +355,7 @@ impl Examiner {
             },
             _ => None,
         };
+        let Some(xattrs) = self.xattrs(place, segment, mode) else { return Ok(None) };
         let index = segment.end_index();
         let hard_link =
             self.inodes.as_mut().and_then(|inodes| inodes.link(&stat, index, segment.first_index, &self.log));
@@ -365,6 +372,7 @@ impl Examiner {
             link_target: if is_symlink { &self.target } else { &[] },
             sum: sum.as_ref().map_or(&[], |sum| sum),
             acls: acls.as_ref(),
+            xattrs: xattrs.as_ref(),
             hard_link,
         };
         segment.push(place.dir, place.base, &attributes, self.log.speaker())?;
@@ -404,6 +412,24 @@ impl Examiner {
             Err((which, error)) => {
                 let what = bytes!["get_acl: sys_acl_get_file(", path_of(segment, place), ", ", which.name(), ")"];
                 self.fail(what, &error);
+                None
+            }
+        }
+    }
+
+    /// The extended attributes of a file, of a link itself; `None`: they cannot be read, which was said.
+    fn xattrs(&mut self, place: Place<'_>, segment: &Segment, mode: u32) -> Option<Option<Arc<xattr::List>>> {
+        let Some(policy) = &self.xattrs else { return Some(None) };
+        let excludes = |name: &[u8]| self.filters.excludes_xattr(name, &self.log);
+        let name = || full_name(segment, place);
+        let read = at::with_name(place.leaf, |leaf| {
+            let (on, excludes) = (On::Named(place.at, leaf), self.filters.has_xattr().then_some(&excludes as _));
+            Ok(policy.read(xattr::Subject { excludes, ..xattr::Subject::new(on, &name, &self.log) }, mode))
+        });
+        match read.ok().flatten() {
+            Some(list) => Some(self.lists.share(list)),
+            None => {
+                self.io_error |= io_error::GENERAL;
                 None
             }
         }

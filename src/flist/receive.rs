@@ -15,7 +15,7 @@ use crate::{
     error::{Error, ExitCode, Result},
     filter::{Filters, Name},
     log::{Log, LogCode},
-    meta::Names,
+    meta::{Names, xattr},
     options::{Debug, Options},
     proto::Protocol,
     text::mode::Chmod,
@@ -89,6 +89,11 @@ impl Decoder {
     /// Calls back after every hundred names of the first list, and when it has come.
     pub fn on_progress(&mut self, call: Box<dyn FnMut(Coming) + Send>) {
         self.on_progress = Some(call);
+    }
+
+    /// Which extended attributes this side keeps, by the rules that were settled meanwhile.
+    pub fn keep_xattrs(&mut self, policy: &xattr::Policy) {
+        self.entries.xattrs.iter_mut().for_each(|received| received.keep_to(policy.clone()));
     }
 
     /// The rules of this side: a name that a client's sender should have left out ends the run.

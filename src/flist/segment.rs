@@ -1,11 +1,13 @@
 //! A segment's storage and the views of its entries.
 
+use std::sync::Arc;
+
 use super::Flags;
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
     log::Speaker,
-    meta::acl::Acls,
+    meta::{acl::Acls, xattr},
     sys::iconv::Stop,
 };
 
@@ -55,6 +57,8 @@ pub(crate) struct Extra {
     pub sum: Span,
     /// 1 + index into `Segment::acls`; 0: those that the mode stands for.
     acls: u32,
+    /// Extended attributes, if there are any.
+    pub xattrs: Option<Arc<xattr::List>>,
 }
 
 /// A directory name of a segment, and on the sending side the source tree it lies in.
@@ -81,6 +85,7 @@ pub struct Attributes<'a> {
     pub sum: &'a [u8],
     /// `None`: the mode says it all.
     pub acls: Option<&'a Acls>,
+    pub xattrs: Option<&'a Arc<xattr::List>>,
     pub hard_link: Option<HardLink>,
 }
 
@@ -140,6 +145,7 @@ pub struct DirEntry {
     record: Record,
     source: u32,
     acls: Option<Acls>,
+    xattrs: Option<Arc<xattr::List>>,
 }
 
 /// The list holds more than its 32-bit offsets can address, or than a file index can number.
@@ -292,7 +298,7 @@ impl Segment {
 
     fn push_extra(&mut self, of: &Attributes<'_>, speaker: Speaker) -> Result<u32> {
         let nothing = of.link_target.is_empty() && of.sum.is_empty() && of.atime.is_none() && of.rdev == (0, 0);
-        if nothing && of.acls.is_none() {
+        if nothing && of.acls.is_none() && of.xattrs.is_none() {
             return Ok(0);
         }
         let extra = Extra {
@@ -301,6 +307,7 @@ impl Segment {
             atime: of.atime,
             sum: self.put(of.sum, speaker)?,
             acls: of.acls.map_or(0, |acls| self.push_acls(acls)),
+            xattrs: of.xattrs.map(Arc::clone),
         };
         self.extras.push(extra);
         u32::try_from(self.extras.len()).map_err(|_| too_large(speaker))
@@ -347,7 +354,7 @@ impl Segment {
         let id = self.dir(parent, slash, dir.source, speaker)?;
         let base = self.put(base, speaker)?;
         let base_len = u16::try_from(base.len).map_err(|_| too_large(speaker))?;
-        let of = Attributes { acls: dir.acls.as_ref(), ..Attributes::default() };
+        let of = Attributes { acls: dir.acls.as_ref(), xattrs: dir.xattrs.as_ref(), ..Attributes::default() };
         let extra = self.push_extra(&of, speaker)?;
         self.parent_record = Some(Record { dir: id, base: base.start, base_len, extra, ..dir.record });
         Ok(())
@@ -562,6 +569,11 @@ impl<'a> Entry<'a> {
         self.segment.acls.get((self.extra()?.acls as usize).checked_sub(1)?)
     }
 
+    /// Extended attributes; `None`: it has none.
+    pub fn xattrs(self) -> Option<&'a Arc<xattr::List>> {
+        self.extra()?.xattrs.as_ref()
+    }
+
     /// Number of the source tree (sending side), for `build::Sources`.
     pub fn source(self) -> u32 {
         self.segment.dirs[self.record.dir as usize].source
@@ -569,7 +581,13 @@ impl<'a> Entry<'a> {
 
     /// A copy that outlives the segment.
     pub fn to_dir_entry(self) -> DirEntry {
-        DirEntry { path: self.path().into(), record: *self.record, source: self.source(), acls: self.acls().cloned() }
+        DirEntry {
+            path: self.path().into(),
+            record: *self.record,
+            source: self.source(),
+            acls: self.acls().cloned(),
+            xattrs: self.xattrs().cloned(),
+        }
     }
 }
 

@@ -102,6 +102,7 @@ impl File {
             link_target: if self.kind() == libc::S_IFLNK { self.target.as_bytes() } else { &[] },
             sum: if is_file { b"0123456789abcdef" } else { &[] },
             acls: None,
+            xattrs: None,
             hard_link: self.hard_link,
         };
         segment.push(dir, base, &attributes, Speaker::Sender).unwrap();

@@ -5,6 +5,7 @@ use std::{fs::File, io, os::fd::AsFd};
 use super::{
     Kind, MODE_BITS, Names, Rules, Wanted,
     acl::{Acl, Acls, Bearers, Which},
+    xattr::Subject,
 };
 use crate::{
     bytes,
@@ -17,6 +18,9 @@ use crate::{
         xattr::On,
     },
 };
+
+/// A time that no file has.
+const UNKNOWN: (i64, u32) = (i64::MIN, 0);
 
 /// What gets the attributes.
 #[derive(Clone, Copy)]
@@ -38,6 +42,8 @@ pub struct How {
     pub report: bool,
     /// The file was made in this run: a directory keeps the setgid bit it inherited.
     pub fresh: bool,
+    /// Extended attributes too, if they are known.
+    pub xattrs: bool,
 }
 
 /// What was changed. C: UPDATED_*
@@ -75,6 +81,7 @@ impl Setter<'_> {
         let new_mode = self.mode_for(wanted, stat, how);
         let held = self.rules.acls.and_then(|bearers| self.acls_of(target, name, wanted, stat, bearers));
         let done = self.set_owner(target, name, wanted, stat, &mut changed).and_then(|mode| {
+            let stat = &self.set_xattrs(target, name, wanted, Stat { mode, ..*stat }, how);
             self.set_times(target, name, wanted, stat, how, &mut changed)?;
             let mode = match self.rules.acls {
                 Some(_) => self.set_acls(target, name, wanted, held.as_ref(), (mode, new_mode), &mut changed),
@@ -132,6 +139,30 @@ impl Setter<'_> {
         }
         (changed.owner, changed.group) = (uid.is_some(), gid.is_some());
         Some(mode)
+    }
+
+    /// Returns what the file is like then: its modification time is another where anything was changed.
+    /// C: xattrs.c set_xattr
+    fn set_xattrs(self, target: Target<'_>, name: &[u8], wanted: &Wanted<'_>, stat: Stat, how: How) -> Stat {
+        let policy = self.rules.xattrs.as_ref().filter(|_| how.xattrs && !self.rules.dry_run);
+        let (Some(policy), Some(list)) = (policy, wanted.xattrs) else { return stat };
+        // Who has no privilege may change them only where he may write.
+        let locked = policy.is_unprivileged() && stat.mode & libc::S_IWUSR == 0 && !stat.is_symlink();
+        let unlocked = locked && target.chmod((stat.mode & MODE_BITS) | libc::S_IWUSR).is_ok();
+        let full = || self.names.full(name);
+        let held = matches!(stat.kind(), libc::S_IFREG | libc::S_IFDIR | libc::S_IFIFO);
+        let applied = target.xattrs(|on| Ok(policy.apply(list, Subject { held, ..Subject::new(on, &full, self.log) })));
+        if unlocked && let Err(error) = target.chmod(stat.mode & MODE_BITS) {
+            self.failed(bytes!["failed to set permissions on ", full()], &error);
+        }
+        match applied {
+            Ok(true) => Stat { mtime: UNKNOWN, ..stat },
+            Ok(false) => stat,
+            Err(error) => {
+                self.failed(bytes!["get_xattr_names: llistxattr(", full(), ",1024) failed"], &error);
+                stat
+            }
+        }
     }
 
     fn set_times(

@@ -4,6 +4,7 @@ pub mod acl;
 pub mod apply;
 pub mod ids;
 pub mod read;
+pub mod xattr;
 
 use self::acl::{Acls, Bearers};
 use crate::{bytes, hash::Algorithm, options::Options};
@@ -31,6 +32,8 @@ pub struct Wanted<'a> {
     pub sum: Option<&'a [u8]>,
     /// Access control lists, where they are kept; `None`: the mode says it all.
     pub acls: Option<&'a Acls>,
+    /// `None`: not known; those there are stay.
+    pub xattrs: Option<&'a xattr::List>,
 }
 
 /// The type of a file as the comparison sees it. C: enum filetype
@@ -82,6 +85,8 @@ pub struct Rules {
     pub size_only: bool,
     pub ignore_times: bool,
     pub update: bool,
+    /// Which extended attributes are kept, if any.
+    pub xattrs: Option<xattr::Policy>,
     /// The algorithm of the list's sums, when `--checksum` decides.
     pub list_sum: Option<Algorithm>,
     /// Attributes are compared and reported, nothing is changed.
@@ -96,6 +101,7 @@ impl Rules {
     /// `list_sum`: what the handshake settled for `--checksum`.
     pub fn new(options: &Options, list_sum: Algorithm, umask: u32) -> Self {
         Self {
+            xattrs: xattr::Policy::of(options, false),
             perms: options.perms,
             executability: options.executability,
             times: options.times,
@@ -206,6 +212,7 @@ pub(crate) mod tests {
             link_target: b"",
             sum: None,
             acls: None,
+            xattrs: None,
         }
     }
 

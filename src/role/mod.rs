@@ -95,6 +95,16 @@ impl Transfer {
         self.options.only_writes_batch()
     }
 
+    /// Whether values of extended attributes are asked for and sent behind an item. What is given a further name has those
+    /// of the first; not all versions leave them out then.
+    pub fn tells_xattrs(&self, flags: Flags) -> bool {
+        let optimized = self.protocol.version >= 31 && !self.protocol.compat.avoid_xattr_optim;
+        self.rules.xattrs.is_some()
+            && self.for_real()
+            && flags.has(Flags::REPORT_XATTR)
+            && !(optimized && flags.has(Flags::XNAME_FOLLOWS | Flags::LOCAL_CHANGE))
+    }
+
     /// 0: lines do not depend on what changed; 1: changed entries are itemized; 2: all. C: stdout_format_has_i
     pub fn itemize(&self) -> u8 {
         self.format.as_ref().map_or(0, |format| format.itemize)

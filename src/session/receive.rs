@@ -99,6 +99,7 @@ fn receive_list(link: &mut Link<'_>, requested: Option<Requested>) -> Result<Beg
     let chmod = options.chmod.as_deref().and_then(|text| Chmod::parse(text, link.transfer.rules.umask));
     let mut decoder = Decoder::new(options, protocol, chmod, requested.clone(), &link.log)?;
     decoder.keep_to(link.filters.clone());
+    link.transfer.rules.xattrs.iter().for_each(|policy| decoder.keep_xattrs(policy));
     let before = link.reader.total();
     decoder.on_progress(Box::new(move |coming| match coming {
         Coming::Names(names) => progress.count(names),

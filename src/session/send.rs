@@ -1,6 +1,6 @@
 //! The sending side of a session: filters, the list, the files, the goodbye.
 
-use std::{mem, time::Instant};
+use std::{mem, sync::Mutex, time::Instant};
 
 use super::{Link, Shelf};
 use crate::{
@@ -84,6 +84,10 @@ pub(super) fn exchange_filters(link: &mut Link<'_>) -> Result<()> {
         recording.write_script(&script)?;
     }
     filters.exchange(side, protocol, options, reader, writer, log)?;
+    if let Some(policy) = transfer.rules.xattrs.as_mut().filter(|_| filters.has_xattr()) {
+        let rules = Mutex::new(filters.clone());
+        policy.leave_out(move |name, log| rules.lock().is_ok_and(|rules| rules.excludes_xattr(name, log)));
+    }
     let Tape::Record(mut recording) = mem::take(tape) else { return Ok(()) };
     batch::begin(&mut recording.stream, protocol)?;
     if side.sends {

@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File, Permissions},
     io::{Seek, SeekFrom, Write},
+    os::fd::AsFd,
     os::unix::{
         ffi::OsStrExt,
         fs::{MetadataExt, PermissionsExt, lchown, symlink},
@@ -20,6 +21,8 @@ use nix::{
     },
     unistd::mkfifo,
 };
+
+use oc_rsync::sys::{at, xattr};
 
 use super::programs::{is_root, skip};
 
@@ -55,6 +58,18 @@ pub fn file(path: &Path, content: &[u8]) {
     fs::write(path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     set_mode(path, 0o644);
     set_time(path, stamp(path), 123_456_789);
+}
+
+/// Gives a file, or a link itself, an extended attribute, and the modification time that it had.
+pub fn attr(path: &Path, name: &str, value: &[u8]) {
+    let stat = fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let name = std::ffi::CString::new(name).expect("a name");
+    let done = at::with_name(path.as_os_str().as_bytes(), |path| {
+        let handle = at::open_handle(at::CWD, path)?;
+        xattr::set(handle.as_fd(), &name, value)
+    });
+    done.unwrap_or_else(|error| panic!("{} {name:?}: {error}", path.display()));
+    set_time(path, stat.mtime(), stat.mtime_nsec());
 }
 
 /// The time that [`file`] gives to a file of that name, in seconds.

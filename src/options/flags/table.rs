@@ -188,7 +188,7 @@ pub static FLAGS: &[Flag] = &[
     meta("acls").short(b'A').off(&["no-acls", "no-A"])
         .switch(|t, on| { t.options.acls = on; t.options.perms |= on; }).letter(|f| f.o.acls.into())
         .help(&[("", "preserve ACLs (implies --perms)")]),
-    meta("xattrs").short(b'X').off(&["no-xattrs", "no-X"]).switch(count!(xattrs)).later()
+    meta("xattrs").short(b'X').off(&["no-xattrs", "no-X"]).switch(count!(xattrs))
         .letter(|f| f.o.xattrs.min(2)).help(&[("", "preserve extended attributes")]),
     meta("owner").short(b'o').off(&["no-owner", "no-o"]).switch(set!(owner)).letter(|f| f.o.owner.into())
         .help(&[("", "preserve owner (super-user only)")]),

@@ -2,7 +2,12 @@
 
 use std::{io, mem};
 
-use super::{Generator, basis::Origin, decide::Visit, hard_links::Led};
+use super::{
+    Generator,
+    basis::{Like, Origin},
+    decide::Visit,
+    hard_links::Led,
+};
 use crate::{
     bytes,
     dest::{
@@ -37,6 +42,12 @@ struct Found {
     stat: Stat,
 }
 
+impl Found {
+    fn like(&self) -> Like {
+        Like::alternative(self.stat, self.position)
+    }
+}
+
 /// What came of looking for a regular file.
 pub(super) enum Tried {
     /// There is nothing of use.
@@ -49,9 +60,8 @@ pub(super) enum Tried {
 
 /// What came of looking for anything else.
 pub(super) enum Other {
-    /// The entry is to be made, and unless it was told already, told as new or as a change to this, which is there or
-    /// in an alternative directory.
-    Make { like: Option<Stat>, from: Option<u8>, told: bool },
+    /// The entry is to be made, and unless it was told already, told as new or as a change to this.
+    Make { like: Option<Like>, told: bool },
     /// The entry needs nothing more.
     Settled,
 }
@@ -95,7 +105,7 @@ impl Generator<'_> {
             let same = visit.pass == Pass::First && rules.quick_check(wanted, &stat, root, visit.path)?;
             let likeness = match same {
                 false => Likeness::Kind,
-                true if !rules.attrs_unchanged(wanted, &stat, root, visit.path, &self.log) => Likeness::Content,
+                true if !self.attrs_unchanged(wanted, &stat, root, visit.path) => Likeness::Content,
                 true => Likeness::Attributes,
             };
             if best.as_ref().is_none_or(|best| likeness > best.likeness) {
@@ -129,11 +139,10 @@ impl Generator<'_> {
             }
             self.lead(visit, Led { stat: Some(found.stat), from: Some(found.position), told: false })?;
             if !self.reports() && (self.name_level() >= 2 || self.transfer.itemize() > 1) {
-                let visit = visit.like(Some(found.position));
-                self.itemize(visit, Some(&found.stat), Flags::LOCAL_CHANGE | Flags::XNAME_FOLLOWS)?;
+                self.itemize(visit, Some(&found.like()), Flags::LOCAL_CHANGE | Flags::XNAME_FOLLOWS)?;
             }
         } else if self.itemizing {
-            self.itemize(visit.like(Some(found.position)), Some(&found.stat), Flags::default())?;
+            self.itemize(visit, Some(&found.like()), Flags::default())?;
         }
         self.tell_up_to_date(visit, "");
         Ok(Tried::Settled)
@@ -173,7 +182,7 @@ impl Generator<'_> {
             return Ok(Tried::Nothing);
         }
         if self.itemizing {
-            self.itemize(visit.like(Some(found.position)), Some(&found.stat), Flags::LOCAL_CHANGE)?;
+            self.itemize(visit, Some(&found.like()), Flags::LOCAL_CHANGE)?;
         }
         if found.likeness == Likeness::Attributes {
             self.tell_up_to_date(visit, "");
@@ -196,12 +205,12 @@ impl Generator<'_> {
 
     /// What an alternative directory has of a name that is to be linked to the file `leader`; and whether, being another
     /// name of that already, it is not worth a word. C: in hlink.c hard_link_check
-    pub(super) fn find_linked(&self, visit: Visit<'_>, leader: &Stat) -> Result<(Option<(Stat, u8)>, bool)> {
+    pub(super) fn find_linked(&self, visit: Visit<'_>, leader: &Stat) -> Result<(Option<Like>, bool)> {
         let rules = &self.transfer.rules;
         let (mut last, mut alike) = (None, false);
         for (position, alternative) in self.alternatives.numbered() {
             let Ok(stat) = alternative.stat(visit.path) else { continue };
-            last = Some((stat, position));
+            last = Some(Like::alternative(stat, position));
             if self.alternatives.kind() == Some(AltDest::Link) {
                 if stat.same_file(leader) {
                     let quiet = self.transfer.itemize() == 0 || self.name_level() < 2 && self.transfer.itemize() < 2;
@@ -212,7 +221,7 @@ impl Generator<'_> {
             let Some(root) = alternative.root().filter(|_| visit.wanted.kind() == Kind::Regular) else { continue };
             if rules.quick_check(&visit.wanted, &stat, root, visit.path)? {
                 alike = true;
-                if rules.attrs_unchanged(&visit.wanted, &stat, root, visit.path, &self.log) {
+                if self.attrs_unchanged(&visit.wanted, &stat, root, visit.path) {
                     break;
                 }
             }
@@ -231,14 +240,11 @@ impl Generator<'_> {
     pub(super) fn find_other(&mut self, visit: Visit<'_>, old: Option<&Stat>) -> Result<Other> {
         if let Some(old) = old {
             let same_kind = Kind::of(old.mode) == visit.wanted.kind();
-            return Ok(Other::Make { like: same_kind.then_some(*old), from: None, told: false });
+            return Ok(Other::Make { like: same_kind.then(|| Like::own(*old)), told: false });
         }
         match (self.alternatives.kind(), self.find(visit)?) {
             (Some(kind), Some(found)) if found.likeness == Likeness::Attributes => self.use_same(visit, kind, &found),
-            (_, Some(Found { stat, position, .. })) => {
-                Ok(Other::Make { like: Some(stat), from: Some(position), told: false })
-            }
-            _ => Ok(Other::Make { like: None, from: None, told: false }),
+            (_, found) => Ok(Other::Make { like: found.map(|found| found.like()), told: false }),
         }
     }
 
@@ -256,10 +262,10 @@ impl Generator<'_> {
                 (_, true) => Flags::LOCAL_CHANGE | Flags::XNAME_FOLLOWS,
                 (_, false) => Flags::LOCAL_CHANGE,
             };
-            self.itemize(visit.like(Some(found.position)), Some(&found.stat), change | Flags::MATCHED)?;
+            self.itemize(visit, Some(&found.like()), change | Flags::MATCHED)?;
         }
         self.tell_up_to_date(visit, if is_dir { "/" } else { "" });
-        Ok(if linked || passed_over { Other::Settled } else { Other::Make { like: None, from: None, told: true } })
+        Ok(if linked || passed_over { Other::Settled } else { Other::Make { like: None, told: true } })
     }
 
     fn alternative(&self, position: u8) -> Option<(&Alternative, &Root)> {

@@ -6,10 +6,14 @@ use super::{Generator, decide::Visit, hard_links::Led};
 use crate::{
     bytes,
     delta::blocks::{BlockLayout, SumLength},
-    dest::{backup, partial},
+    dest::{Dest, backup, partial},
     error::Result,
     fs::Root,
     log::LogCode,
+    meta::{
+        Wanted,
+        xattr::{self, Asked, Difference, List, Policy, Subject},
+    },
     options::{Append, Debug},
     proto::{
         item::{self, Flags, Item},
@@ -31,7 +35,7 @@ pub(super) enum Basis {
 }
 
 /// Which file the basis is; by default the destination's own.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Origin {
     pub basis: item::Basis,
     /// A name other than the entry's.
@@ -54,6 +58,28 @@ impl Origin {
             flags |= Flags::XNAME_FOLLOWS;
         }
         Item { flags, basis: self.basis, name: self.name.clone() }
+    }
+}
+
+/// What a change is told against: the file here, or one that is to be built on.
+#[derive(Clone)]
+pub(super) struct Like {
+    pub stat: Stat,
+    origin: Origin,
+}
+
+impl Like {
+    pub fn own(stat: Stat) -> Self {
+        Self { stat, origin: Origin::default() }
+    }
+
+    pub fn alternative(stat: Stat, position: u8) -> Self {
+        Self { stat, origin: Origin { basis: item::Basis::AltDest(position), ..Origin::default() } }
+    }
+
+    /// Its place is not the entry's own.
+    pub fn is_elsewhere(&self) -> bool {
+        self.origin.basis != item::Basis::Same
     }
 }
 
@@ -158,11 +184,10 @@ impl Generator<'_> {
             let checked = self.transfer.options.checksum && visit.pass == Pass::First;
             let bits = if checked { Flags::TRANSFER | Flags::REPORT_CHANGE } else { Flags::TRANSFER };
             let mut item = origin.item(bits);
-            item.flags = self.item_flags(visit, old.as_ref(), item.flags, item.name.is_some());
-            if let Some((old, (root, path))) = old.as_ref().zip(self.origin_place(visit, origin)) {
-                item.flags |= self.acl_flag(visit, old, root, &path);
-            }
-            item.write(self.writer, self.transfer.protocol.version)?;
+            let like = old.map(|stat| Like { stat, origin: origin.clone() });
+            let (flags, missing) = self.item_flags(visit, like.as_ref(), item.flags, item.name.is_some());
+            item.flags = flags;
+            self.write_item(visit, &item, missing)?;
         }
         if let Basis::File(_, size) = &basis {
             self.debug_sums(3, || bytes!["gen mapped ", origin.shown(visit), " of size ", *size]);
@@ -215,37 +240,91 @@ impl Generator<'_> {
         self.transfer.append != Append::No && visit.pass == Pass::First
     }
 
-    fn item_flags(&self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags, named: bool) -> Flags {
-        self.transfer.rules.item_flags(&visit.wanted, old, flags, named)
+    fn item_flags(&self, visit: Visit<'_>, like: Option<&Like>, flags: Flags, named: bool) -> (Flags, Vec<i32>) {
+        let mut flags = self.transfer.rules.item_flags(&visit.wanted, like.map(|like| &like.stat), flags, named);
+        if let Some((like, (root, path))) = like.and_then(|like| Some((like, self.origin_place(visit, &like.origin)?)))
+            && self.transfer.rules.acls_differ(&visit.wanted, &like.stat, root, &path, &self.log)
+        {
+            flags |= Flags::REPORT_ACL;
+        }
+        let Some(difference) = self.xattrs_lacking(visit, like) else { return (flags, Vec::new()) };
+        if difference.differs {
+            flags |= Flags::REPORT_XATTR;
+        }
+        (flags, difference.missing)
     }
 
-    fn acl_flag(&self, visit: Visit<'_>, old: &Stat, root: &Root, path: &[u8]) -> Flags {
-        let differ = self.transfer.rules.acls_differ(&visit.wanted, old, root, path, &self.log);
-        if differ { Flags::REPORT_ACL } else { Flags::default() }
+    /// In which extended attributes the entry and what it is compared with differ; `None`: none are kept.
+    fn xattrs_lacking(&self, visit: Visit<'_>, like: Option<&Like>) -> Option<Difference> {
+        let policy = self.transfer.rules.xattrs.as_ref()?;
+        let there = like.and_then(|like| {
+            let (root, path) = self.origin_place(visit, &like.origin)?;
+            read_xattrs(policy, self.dest(), root, &path, like.origin.shown(visit), like.stat.mode)
+        });
+        Some(visit.wanted.xattrs?.difference(there.as_ref().unwrap_or(&xattr::NONE)))
     }
 
-    /// The flags for an entry that is compared with what stands at its place or its like elsewhere.
-    fn flags_here(&self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags, named: bool) -> Flags {
-        let flags = self.item_flags(visit, old, flags, named);
-        let root = match visit.alternative {
-            Some(position) => self.alternatives.get(position.into()).and_then(|alternative| alternative.root()),
-            None => Some(&self.root),
-        };
-        old.zip(root).map_or(flags, |(old, root)| flags | self.acl_flag(visit, old, root, visit.path))
+    /// Whether the attributes, extended ones among them, are right already. C: generator.c unchanged_attrs
+    pub(super) fn attrs_unchanged(&self, wanted: &Wanted<'_>, stat: &Stat, root: &Root, path: &[u8]) -> bool {
+        let rules = &self.transfer.rules;
+        rules.attrs_unchanged(wanted, stat, root, path, &self.log)
+            && match (&rules.xattrs, wanted.xattrs) {
+                (Some(policy), Some(list)) => {
+                    let there = read_xattrs(policy, self.dest(), root, path, path, stat.mode);
+                    !list.difference(there.as_ref().unwrap_or(&xattr::NONE)).differs
+                }
+                _ => true,
+            }
+    }
+
+    /// Copies the extended attributes of a directory that is made like one elsewhere.
+    /// C: generator.c gen_entry_copy_xattrs
+    pub(super) fn copy_xattrs(&self, visit: Visit<'_>, like: &Like) {
+        let Some(policy) = self.transfer.rules.xattrs.as_ref().filter(|_| self.transfer.for_real()) else { return };
+        let Some((from, path)) = self.origin_place(visit, &like.origin) else { return };
+        let (old, new) = (|| self.names.full(&path), || self.names.full(visit.path));
+        let reached = from.xattrs(&path, |from| {
+            self.root.xattrs(visit.path, |to| {
+                policy.copy(Subject::new(from, &old, &self.log), Subject::new(to, &new, &self.log)); // a failure was said
+                Ok(())
+            })
+        });
+        if let Err(error) = reached {
+            let what = bytes!["gen_entry_copy_xattrs: secure open of ", new(), " failed"];
+            self.log.syserr(LogCode::ErrorXfer, what, &error);
+        }
+    }
+
+    /// Writes an item, and asks for the values of extended attributes that are not here.
+    fn write_item(&mut self, visit: Visit<'_>, item: &Item, missing: Vec<i32>) -> Result<()> {
+        item.write(self.writer, self.transfer.protocol.version)?;
+        let concerned = item.flags.any(Flags::REPORT_XATTR | Flags::TRANSFER) && self.transfer.for_real();
+        if concerned && let Some(list) = visit.wanted.xattrs.filter(|_| self.transfer.rules.xattrs.is_some()) {
+            list.settle();
+            if self.transfer.tells_xattrs(item.flags) {
+                return Asked::new(missing).write(self.writer);
+            }
+        }
+        Ok(())
     }
 
     /// As [`Self::itemize`] with the name of what the entry is linked to; an empty one says that it was already.
-    pub(super) fn itemize_as(&mut self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags, name: &[u8]) -> Result<()> {
+    pub(super) fn itemize_as(
+        &mut self,
+        visit: Visit<'_>,
+        like: Option<&Like>,
+        flags: Flags,
+        name: &[u8],
+    ) -> Result<()> {
         let named = !name.is_empty();
-        let flags = self.flags_here(visit, old, flags, named);
+        let (flags, missing) = self.item_flags(visit, like, flags, named);
         let quiet = self.name_level() < 2 && self.transfer.itemize() < 2 && !named;
         if quiet && !flags.any(Flags::SIGNIFICANT) {
             return Ok(());
         }
-        let version = self.transfer.protocol.version;
-        if version >= 29 {
+        if self.transfer.protocol.version >= 29 {
             self.outgoing.write(self.writer, Index::Entry(visit.index))?;
-            return Item { name: Some(name.to_vec()), ..Item::new(flags) }.write(self.writer, version);
+            return self.write_item(visit, &Item { name: Some(name.to_vec()), ..Item::new(flags) }, missing);
         }
         if !self.transfer.plays() {
             let about = About { bits: flags.0, hard_link: name, ..About::default() };
@@ -255,14 +334,14 @@ impl Generator<'_> {
     }
 
     /// Tells the sender (or, before protocol 29, our own user) what changed about an entry. C: generator.c itemize
-    pub(super) fn itemize(&mut self, visit: Visit<'_>, old: Option<&Stat>, flags: Flags) -> Result<()> {
-        let flags = self.flags_here(visit, old, flags, false);
+    pub(super) fn itemize(&mut self, visit: Visit<'_>, like: Option<&Like>, flags: Flags) -> Result<()> {
+        let (flags, missing) = self.item_flags(visit, like, flags, false);
         if !flags.any(Flags::SIGNIFICANT) && self.name_level() < 2 && self.transfer.itemize() < 2 {
             return Ok(());
         }
         if self.transfer.protocol.version >= 29 {
             self.outgoing.write(self.writer, Index::Entry(visit.index))?;
-            return Item::new(flags).write(self.writer, self.transfer.protocol.version);
+            return self.write_item(visit, &Item::new(flags), missing);
         }
         if !self.transfer.plays() {
             let about = About { bits: flags.0, ..About::default() };
@@ -270,4 +349,11 @@ impl Generator<'_> {
         }
         Ok(())
     }
+}
+
+/// What stands at a path, as far as attributes are kept; `None`, which was said: it cannot be read.
+fn read_xattrs(policy: &Policy, dest: Dest<'_>, root: &Root, path: &[u8], shown: &[u8], mode: u32) -> Option<List> {
+    let name = || dest.names.full(shown);
+    let read = root.xattrs(path, |on| Ok(policy.read(Subject::new(on, &name, dest.log), mode)));
+    read.ok().flatten()
 }

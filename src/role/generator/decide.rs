@@ -5,7 +5,7 @@ use std::io;
 use super::{
     Generator,
     alternatives::{Other, Tried},
-    basis::{Basis, Origin},
+    basis::{Basis, Like, Origin},
     hard_links::Led,
     spare::Spared,
 };
@@ -39,15 +39,6 @@ pub(super) struct Visit<'e> {
     /// The attributes it shall have here.
     pub wanted: Wanted<'e>,
     pub pass: Pass,
-    /// Position of the alternative directory where what it is compared with is, if not at the destination.
-    pub alternative: Option<u8>,
-}
-
-impl Visit<'_> {
-    /// The same, compared with what an alternative directory has.
-    pub fn like(self, alternative: Option<u8>) -> Self {
-        Self { alternative, ..self }
-    }
 }
 
 impl Generator<'_> {
@@ -86,7 +77,7 @@ impl Generator<'_> {
             return self.visit_dir(entry, index, &path, old).map(drop);
         }
         let existing = old.as_ref().ok().filter(|old| !old.is_dir()).map(|old| old.mode);
-        let visit = Visit { entry, index, path: &path, wanted: self.wanted(entry, existing), pass, alternative: None };
+        let visit = Visit { entry, index, path: &path, wanted: self.wanted(entry, existing), pass };
         if self.follow_leader(visit, &old)? {
             return Ok(());
         }
@@ -204,7 +195,7 @@ impl Generator<'_> {
             self.tell_current(visit.index, visit.path);
             return Ok(());
         }
-        let Other::Make { like, from, told } = self.find_other(visit, old.as_ref().ok())? else { return Ok(()) };
+        let Other::Make { like, told } = self.find_other(visit, old.as_ref().ok())? else { return Ok(()) };
         let device = visit.wanted.kind() == Kind::Device;
         let rdev = if device { visit.entry.rdev() } else { (0, 0) };
         let mode = visit.wanted.mode;
@@ -213,7 +204,7 @@ impl Generator<'_> {
         if !self.make_node(visit, Node::Special { mode, rdev }, &old, room)? {
             return Ok(());
         }
-        self.made(visit.like(from), like, told, || visit.path.to_vec())?;
+        self.made(visit, like, told, || visit.path.to_vec())?;
         self.tell_current(visit.index, visit.path);
         Ok(())
     }
@@ -243,7 +234,7 @@ impl Generator<'_> {
             let known = if changed.acls { Flags::REPORT_ACL } else { Flags::default() };
             // As in the reference, what came with the list is no change of its own.
             let old = Stat { mode: changed.mode_by_acl.unwrap_or(old.mode), ..*old };
-            self.itemize(visit, Some(&old), known)?;
+            self.itemize(visit, Some(&Like::own(old)), known)?;
         }
         self.lead(visit, Led::known(*old))
     }
@@ -254,12 +245,12 @@ impl Generator<'_> {
     }
 
     /// A symlink, device or special file was just made: attributes, and the report unless it was `told`.
-    fn made(&mut self, visit: Visit<'_>, old: Option<Stat>, told: bool, line: impl FnOnce() -> Vec<u8>) -> Result<()> {
+    fn made(&mut self, visit: Visit<'_>, like: Option<Like>, told: bool, line: impl FnOnce() -> Vec<u8>) -> Result<()> {
         self.dest().set_new_attrs(visit.path, &visit.wanted);
         // If it was, so was what is linked to it.
         if !told {
             if self.itemizing {
-                self.itemize(visit, old.as_ref(), Flags::LOCAL_CHANGE | Flags::REPORT_CHANGE)?;
+                self.itemize(visit, like.as_ref(), Flags::LOCAL_CHANGE | Flags::REPORT_CHANGE)?;
             }
             self.tell_name(line);
         }

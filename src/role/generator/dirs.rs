@@ -5,7 +5,7 @@ use std::{
     io, mem,
 };
 
-use super::{Generator, alternatives::Other, decide::Visit, spare::Spared};
+use super::{Generator, alternatives::Other, basis::Like, decide::Visit, spare::Spared};
 use crate::{
     bytes,
     dest::{delete::Room, make},
@@ -173,14 +173,17 @@ impl Generator<'_> {
         let just_made = self.dirs.created.remove(path);
         let known = old.filter(|_| !just_made);
         let wanted = self.wanted(entry, known.map(|stat| stat.mode));
-        let visit = Visit { entry, index, path, wanted, pass: Pass::First, alternative: None };
-        let Other::Make { like, from, told } = self.find_other(visit, known.as_ref())? else { return Ok(missing) };
+        let visit = Visit { entry, index, path, wanted, pass: Pass::First };
+        let Other::Make { like, told } = self.find_other(visit, known.as_ref())? else { return Ok(missing) };
         if self.itemizing && !told {
             let bits = if known.is_none() { Flags::LOCAL_CHANGE } else { Flags::default() };
-            self.itemize(visit.like(from), like.as_ref(), bits)?;
+            self.itemize(visit, like.as_ref(), bits)?;
         }
         if old.is_none() && !self.make_dir(visit) {
             return Ok(self.skip_contents(index, path));
+        }
+        if let Some(like) = like.filter(Like::is_elsewhere) {
+            self.copy_xattrs(visit, &like);
         }
         let changed = match &old {
             Some(stat) => self.dest().set_attrs(path, &visit.wanted, stat, How { fresh: just_made, ..How::default() }),

@@ -4,6 +4,7 @@ use std::io;
 
 use super::{
     Generator,
+    basis::Like,
     decide::Visit,
     groups::{Gone, Groups, Standing},
 };
@@ -56,7 +57,7 @@ struct Before<'b> {
     /// In its place.
     here: Option<&'b Stat>,
     /// What the change is told against, if that is in an alternative directory.
-    elsewhere: Option<&'b Stat>,
+    elsewhere: Option<&'b Like>,
     told: bool,
 }
 
@@ -110,8 +111,7 @@ impl Generator<'_> {
         }
         // The reference has only one name for a leader that is out of play.
         let shown = if index < 0 { &name } else { &leader.path[..] };
-        let before = Before { here: old.as_ref().ok(), elsewhere: elsewhere.as_ref().map(|(stat, _)| stat), told };
-        let visit = visit.like(elsewhere.as_ref().map(|(_, position)| *position));
+        let before = Before { here: old.as_ref().ok(), elsewhere: elsewhere.as_ref(), told };
         if self.hard_link(visit, before, &Leader { path: &leader.path, shown, stat })?
             && let Some(groups) = &mut self.groups
         {
@@ -144,7 +144,7 @@ impl Generator<'_> {
                 let path = self.path_of(entry);
                 let old = self.stat_here(&path).ok();
                 let wanted = self.wanted(entry, old.filter(|old| !old.is_dir()).map(|old| old.mode));
-                let name = Visit { entry, index, path: &path, wanted, pass: Pass::First, alternative: None };
+                let name = Visit { entry, index, path: &path, wanted, pass: Pass::First };
                 let before = Before { here: old.as_ref(), elsewhere: None, told: led.told };
                 self.hard_link(name, before, &Leader { path: visit.path, shown: visit.path, stat })?;
             }
@@ -165,10 +165,7 @@ impl Generator<'_> {
         if let Some(entry) = segment.get(index).filter(|_| !failed) {
             let path = self.path_of(entry);
             let wanted = self.wanted(entry, None);
-            self.lead(
-                Visit { entry, index, path: &path, wanted, pass: Pass::First, alternative: None },
-                Led::default(),
-            )?;
+            self.lead(Visit { entry, index, path: &path, wanted, pass: Pass::First }, Led::default())?;
         }
         self.count_waited(at);
         self.take_up(next)
@@ -260,7 +257,7 @@ impl Generator<'_> {
         let Before { here, elsewhere, told } = before;
         if here.is_some_and(|here| here.same_file(&leader.stat)) {
             if self.itemizing && !told {
-                self.itemize_as(visit, here, LINKED, b"")?;
+                self.itemize_as(visit, here.map(|here| Like::own(*here)).as_ref(), LINKED, b"")?;
             }
             self.tell_up_to_date(visit, "");
             self.tell_current(visit.index, leader.path);
@@ -270,17 +267,18 @@ impl Generator<'_> {
         if !self.removing(|remover| make::node(remover, visit.path, node, here, Room::File))? {
             return Ok(false);
         }
-        self.tell_linked(visit, here.or(elsewhere), leader, told)?;
+        let here = here.map(|here| Like::own(*here));
+        self.tell_linked(visit, here.as_ref().or(elsewhere), leader, told)?;
         self.tell_current(visit.index, leader.path);
         Ok(true)
     }
 
-    fn tell_linked(&mut self, visit: Visit<'_>, old: Option<&Stat>, leader: &Leader<'_>, told: bool) -> Result<()> {
+    fn tell_linked(&mut self, visit: Visit<'_>, like: Option<&Like>, leader: &Leader<'_>, told: bool) -> Result<()> {
         if told {
             return Ok(());
         }
         if self.itemizing {
-            self.itemize_as(visit, old, LINKED, leader.shown)?;
+            self.itemize_as(visit, like, LINKED, leader.shown)?;
         }
         self.tell_name(|| bytes![visit.path, " => ", leader.shown]);
         Ok(())

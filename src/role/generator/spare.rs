@@ -66,7 +66,7 @@ impl Generator<'_> {
                     " (file change)"
                 }
             }
-            () if !rules.attrs_unchanged(&wanted, old, &self.root, path, &self.log) => " (attr change)",
+            () if !self.attrs_unchanged(&wanted, old, &self.root, path) => " (attr change)",
             () => " (uptodate)",
         })
     }

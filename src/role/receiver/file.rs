@@ -1,6 +1,6 @@
 //! One file: built beside its place, where it stands, or among the partial files; checked, and put in place.
 
-use std::{fs::File, mem};
+use std::{fs::File, mem, os::fd::AsFd};
 
 use super::{
     Work,
@@ -21,11 +21,11 @@ use crate::{
     error::Result,
     flist::Entry,
     log::LogCode,
-    meta::Wanted,
+    meta::{Wanted, apply::How},
     options::{Append, Info},
     proto::item::{Basis, Item},
     role::{About, Feedback, Whom},
-    sys::{self, stat::stat_fd},
+    sys::{self, stat::stat_fd, xattr::On},
     transport::pair::Taker,
 };
 
@@ -74,6 +74,9 @@ impl Work<'_> {
             self.discard()?;
             return self.decline(index);
         };
+        if let (Some(list), Some((file, _))) = (entry.xattrs(), &opened.file) {
+            list.recall(On::Open(file.as_fd()));
+        }
         self.default_perms.enter(self.dest, entry.dir());
         let mode = self.transfer.rules.dest_mode(entry.mode(), opened.mode, self.default_perms.get(self.dest));
         let wanted = Wanted { mode, ..dest::wanted(entry) };
@@ -92,6 +95,22 @@ impl Work<'_> {
             }
             Ended::Declined => self.decline(index),
             Ended::Unverified(kept) => self.unverified(index, path, kept),
+        }
+    }
+
+    /// Gives an entry whose data does not move all its attributes. C: in receiver.c recv_files
+    pub(super) fn set_xattrs(&mut self, entry: Entry<'_>, path: &[u8]) {
+        match self.dest.root.stat(path) {
+            Ok(stat) => {
+                // The generator has set permissions already; without --perms what the sender has is none of our business.
+                let mode = if self.transfer.rules.perms { entry.mode() } else { stat.mode };
+                let wanted = Wanted { mode, ..dest::wanted(entry) };
+                self.dest.set_attrs(path, &wanted, &stat, How { xattrs: true, ..How::default() });
+            }
+            Err(error) => {
+                let what = bytes!["stat ", self.dest.names.full(path), " failed"];
+                self.log.syserr(LogCode::ErrorXfer, what, &error);
+            }
         }
     }
 

@@ -24,7 +24,10 @@ use crate::{
     flist::{Entry, FileList, Segment, receive::Decoder},
     fs::Root,
     log::{Log, LogCode, Speaker},
-    meta::Names,
+    meta::{
+        Names,
+        xattr::{self, Asked},
+    },
     options::{Debug, Info},
     proto::{
         item::{Flags, Item},
@@ -70,6 +73,9 @@ pub struct Receiver<'a> {
 const BATCH: usize = 128;
 /// A file this long comes after word of those before it.
 const LONG: u64 = 1 << 20;
+
+/// What was only given a further name has the attributes of the first.
+const LINKED: Flags = Flags(Flags::XNAME_FOLLOWS.0 | Flags::LOCAL_CHANGE.0);
 
 /// A receiver at work.
 struct Work<'a> {
@@ -307,10 +313,17 @@ impl Work<'_> {
         })?;
         let path = self.single.clone().unwrap_or_else(|| entry.path());
         self.debug(|| bytes!["recv_files(", path, ")"]);
+        let told = self.transfer.tells_xattrs(item.flags);
+        if told {
+            Asked::take(self.reader, entry.xattrs().map_or(&xattr::NONE, |list| list), &path)?;
+        }
         if !item.flags.has(Flags::TRANSFER) {
             let name = item.name.as_deref().unwrap_or_default();
             let about = About { bits: item.flags.0, hard_link: name, ..About::default() };
             self.transfer.tell_item(self.log, entry, &about);
+            if told && !item.flags.has(LINKED) {
+                self.set_xattrs(entry, &path);
+            }
             if item.flags.has(Flags::IS_NEW) {
                 self.tally.created(entry.mode());
             }

@@ -17,6 +17,7 @@ use crate::{
     error::{Error, ExitCode, Result},
     flist::{Entry, io_error},
     log::{Log, LogCode},
+    meta::xattr::{self, Asked, Subject},
     options::{Append, Debug, Info, Options},
     proto::{
         item::{Flags, Item},
@@ -55,6 +56,8 @@ pub struct Sender<'a> {
 struct Request {
     index: i32,
     item: Item,
+    /// Values of extended attributes, if the item is about them.
+    asked: Option<Asked>,
 }
 
 impl<'a> Sender<'a> {
@@ -160,7 +163,7 @@ impl<'a> Sender<'a> {
                         self.writer.keepalive()?;
                         continue;
                     }
-                    return Ok(Some(Request { index, item }));
+                    return Ok(Some(Request { index, item, asked: None }));
                 }
                 Index::DeleteStats => {
                     let deleted = DeleteStats::read(self.reader)?;
@@ -193,10 +196,13 @@ impl<'a> Sender<'a> {
         Ok(())
     }
 
-    fn answer(&mut self, list: &mut List, request: Request, phase: u32) -> Result<()> {
+    fn answer(&mut self, list: &mut List, mut request: Request, phase: u32) -> Result<()> {
         let segment = list.segment(request.index)?;
         let entry = list::active(&segment, request.index)?;
         self.debug(|| bytes!["send_files(", request.index, ", ", list.shown(entry), ")"]);
+        if self.transfer.tells_xattrs(request.item.flags) {
+            request.asked = Some(Asked::read(self.reader, xattrs(entry), &entry.path())?);
+        }
         if !request.item.flags.has(Flags::TRANSFER) {
             return self.pass_on(list, entry, &request);
         }
@@ -214,7 +220,7 @@ impl<'a> Sender<'a> {
         self.tally.begin(entry.size(), list.segments().place(request.index), list.is_complete());
         if !self.transfer.for_real() {
             self.tell(list, entry, About { bits: request.item.flags.0, ..About::default() }, Whom::User);
-            return self.echo(list, &request);
+            return self.echo(list, entry, &request);
         }
         self.send(list, entry, &request)
     }
@@ -233,12 +239,26 @@ impl<'a> Sender<'a> {
         if request.item.flags.has(Flags::IS_NEW) {
             self.tally.created(entry.mode());
         }
-        self.echo(list, request)
+        self.echo(list, entry, request)
     }
 
-    fn echo(&mut self, list: &mut List, request: &Request) -> Result<()> {
+    fn echo(&mut self, list: &mut List, entry: Entry<'_>, request: &Request) -> Result<()> {
         list.write_index(self.writer, Index::Entry(request.index))?;
-        request.item.write(self.writer, self.transfer.protocol.version)
+        request.item.write(self.writer, self.transfer.protocol.version)?;
+        request.asked.as_ref().map_or(Ok(()), |asked| self.answer_xattrs(list, entry, asked))
+    }
+
+    /// Sends the values that were asked for as they are now.
+    fn answer_xattrs(&mut self, list: &List, entry: Entry<'_>, asked: &Asked) -> Result<()> {
+        let (full_name, path) = (|| list.full_name(entry), entry.path());
+        let Some((root, place)) = list.walker().sources().of(entry) else { return asked.decline(self.writer) };
+        let mut done = Ok(());
+        let reached = root.xattrs(&place, |on| {
+            let subject = Subject::new(on, &full_name, self.log);
+            done = asked.answer(self.writer, xattrs(entry), subject, &path);
+            Ok(())
+        });
+        if reached.is_ok() { done } else { asked.decline(self.writer) }
     }
 
     fn send(&mut self, list: &mut List, entry: Entry<'_>, request: &Request) -> Result<()> {
@@ -257,7 +277,7 @@ impl<'a> Sender<'a> {
             }
             return Ok(());
         };
-        self.echo(list, request)?;
+        self.echo(list, entry, request)?;
         head.write(source::data_way(self.transfer, self.writer)?)?;
         let tells_before = self.transfer.tells_before();
         if tells_before {
@@ -299,6 +319,10 @@ impl<'a> Sender<'a> {
     fn tell(&self, list: &List, entry: Entry<'_>, about: About<'_>, whom: Whom) {
         self.transfer.tell(self.log, entry, &About { sender: true, source: list.source_of(entry), ..about }, whom);
     }
+}
+
+fn xattrs(entry: Entry<'_>) -> &xattr::List {
+    entry.xattrs().map_or(&xattr::NONE, |list| list)
 }
 
 /// What an entry's answer takes without its data: index and flags, mostly. C: %b of a transfer
