@@ -183,6 +183,20 @@ fn files_elsewhere_count_with_their_attributes() {
     everywhere(&cases);
 }
 
+#[test]
+fn what_is_the_same_elsewhere_is_copied_with_them() {
+    let same = |top: &Path, source: &Path| zoo::same(&top.with_file_name("alt"), source);
+    let kinds = ["--compare-dest=../alt", "--copy-dest=../alt", "--link-dest=../alt"];
+    let cases: Vec<_> = kinds
+        .into_iter()
+        .flat_map(|kind| {
+            [Case::new("the same elsewhere", "-aXi").arg(kind), Case::new("the same, all told", "-aHXii").arg(kind)]
+        })
+        .map(|case| case.tree(attributed).before(same).beside(&["alt"]))
+        .collect();
+    everywhere(&cases);
+}
+
 /// Hard links to files with attributes, in several directories.
 fn linked(top: &Path) {
     attributed(top);

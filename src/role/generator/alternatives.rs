@@ -265,7 +265,7 @@ impl Generator<'_> {
             self.itemize(visit, Some(&found.like()), change | Flags::MATCHED)?;
         }
         self.tell_up_to_date(visit, if is_dir { "/" } else { "" });
-        Ok(if linked || passed_over { Other::Settled } else { Other::Make { like: None, told: true } })
+        Ok(if linked || passed_over { Other::Settled } else { Other::Make { like: Some(found.like()), told: true } })
     }
 
     fn alternative(&self, position: u8) -> Option<(&Alternative, &Root)> {
