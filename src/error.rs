@@ -104,6 +104,12 @@ impl Error {
         Self::new(ExitCode::MALLOC, line)
     }
 
+    /// What is to be kept goes beyond `--max-alloc`, this many bytes. C: util2.c my_alloc
+    #[track_caller]
+    pub fn max_alloc(role: &str, limit: u64) -> Self {
+        Self::memory(format!("[{role}] exceeded --max-alloc={limit} setting"))
+    }
+
     /// The same, found by this role, unless one is named already.
     pub fn by(self, role: &'static str) -> Self {
         Self { role: self.role.or(Some(role)), ..self }

@@ -61,7 +61,7 @@ fn serve(options: &Options, filters: Filters, log: &Log) -> Result<ExitCode> {
 
 /// The arguments of a client that sends them over the wire (`-s`). C: main.c, am_server with protect_args
 pub fn read_args(options: &Options) -> Result<Vec<Vec<u8>>> {
-    let mut from_wire = Charset::of(options).map(|charset| charset.from_wire()).transpose()?;
+    let mut from_wire = Charset::of(options).map(|charset| Ok(charset.open()?.1)).transpose()?;
     let wake = Wake::new().map_err(|error| session::ipc("eventfd", &error))?;
     let Connection { read, .. } = Connection::stdio(&wake).map_err(|error| session::ipc("stdio", &error))?;
     // Nothing may be read beyond the arguments: what follows belongs to the session.

@@ -266,7 +266,6 @@ fn which_set_is_meant() {
     );
     check_all(
         &[
-            row("unknown here", "-ai --iconv=nope,utf-8").unordered(),
             row("unknown there", "-ai --iconv=utf-8,nope").unordered(),
             row("unknown with arguments over the wire", "-ais --iconv=utf-8,nope").unordered(),
         ],

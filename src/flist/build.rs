@@ -64,6 +64,7 @@ pub(super) struct Plan {
     pub(super) missing: Missing,
     /// Entries are numbered as they travel, not as they are sorted.
     keep_numbers: bool,
+    max_alloc: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,6 +148,7 @@ impl Walker {
                 inc_recurse: protocol.compat.inc_recurse,
                 missing,
                 keep_numbers: options.iconv.is_some(),
+                max_alloc: options.max_alloc,
             },
             order: Order::of(protocol.version),
             view: View::new(options, log),
@@ -199,10 +201,10 @@ impl Walker {
     pub fn begin(&mut self) -> Segment {
         if !self.begun {
             self.begun = true;
-            return Segment::new(self.next_index, -1);
+            return self.segment(-1);
         }
-        let Some(first) = self.pending.pop() else { return Segment::new(self.next_index, -1) };
-        let segment = Segment::new(self.next_index, first.index);
+        let Some(first) = self.pending.pop() else { return self.segment(-1) };
+        let segment = self.segment(first.index);
         self.parent = Some(first.entry.clone());
         self.depth = first.depth;
         let mut group = vec![first];
@@ -227,6 +229,10 @@ impl Walker {
         work.reverse();
         self.work = work;
         segment
+    }
+
+    fn segment(&self, parent: i32) -> Segment {
+        Segment::new(self.next_index, parent).within(self.plan.max_alloc)
     }
 
     /// Looks at one more argument or directory; false when the segment is complete.

@@ -56,6 +56,7 @@ pub struct Decoder {
     prune: bool,
     /// Entries are numbered as they came, not as they are sorted.
     keep_numbers: bool,
+    max_alloc: u64,
     dirs: Vec<Slot>,
     next_index: i32,
     view: View,
@@ -79,6 +80,7 @@ impl Decoder {
             relative: options.relative,
             prune: options.prune_empty_dirs,
             keep_numbers: options.iconv.is_some(),
+            max_alloc: options.max_alloc,
             dirs: Vec::new(),
             next_index: i32::from(protocol.compat.inc_recurse),
             view: View::new(options, log),
@@ -152,7 +154,7 @@ impl Decoder {
     }
 
     fn read(&mut self, from: &mut Reader, dir: i32, inside: &[u8]) -> Result<Received> {
-        let mut segment = Segment::new(self.next_index, dir);
+        let mut segment = Segment::new(self.next_index, dir).within(self.max_alloc);
         let mut errors = self.read_entries(from, &mut segment, inside)?;
         self.next_index = segment.next_first_index();
         let log = self.entries.log.clone();

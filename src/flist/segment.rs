@@ -112,6 +112,8 @@ pub struct Segment {
     pub(crate) extras: Vec<Extra>,
     links: Vec<Linked>,
     inodes: Vec<(u64, u64)>,
+    /// `--max-alloc`; 0: no limit.
+    max_alloc: u64,
     /// Where entries are numbered as they came, not as they are sorted.
     numbers: Option<Box<Numbers>>,
     acls: Vec<Acls>,
@@ -154,9 +156,26 @@ fn too_large(speaker: Speaker) -> Error {
     Error::new(ExitCode::MALLOC, bytes!["[", speaker.name(), "] file list has grown too large to expand"])
 }
 
+/// How long the reference's table of entries can grow with a limit on its size: it is doubled, from a size on it takes
+/// steps. C: flist.c flist_expand
+fn most_entries(max_alloc: u64) -> u64 {
+    const POINTER: u64 = 8;
+    const STEP: u64 = 1 << 24;
+    match (max_alloc / POINTER).saturating_sub(1) {
+        0 => 0,
+        most @ STEP.. => most - most % STEP,
+        most => 1 << most.ilog2(),
+    }
+}
+
 impl Segment {
     pub fn new(first_index: i32, parent: i32) -> Self {
         Self { first_index, parent, ..Self::default() }
+    }
+
+    /// The same with no more entries than the reference would take with this `--max-alloc`.
+    pub fn within(self, max_alloc: u64) -> Self {
+        Self { max_alloc, ..self }
     }
 
     pub fn len(&self) -> usize {
@@ -279,6 +298,9 @@ impl Segment {
         let base_len = u16::try_from(base.len).map_err(|_| too_large(speaker))?;
         if self.records.len() as i64 + 2 + i64::from(self.first_index) >= i64::from(i32::MAX) {
             return Err(too_large(speaker));
+        }
+        if self.max_alloc > 0 && self.records.len() as u64 >= most_entries(self.max_alloc) {
+            return Err(Error::max_alloc(speaker.name(), self.max_alloc));
         }
         self.records.push(Record {
             dir,
@@ -602,5 +624,24 @@ impl DirEntry {
 
     pub fn source(&self) -> u32 {
         self.source
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_stays_within_the_limit() {
+        assert_eq!(most_entries(1 << 20), 1 << 16);
+        assert_eq!(most_entries((1 << 20) + 8), 1 << 17);
+        assert_eq!(most_entries(1 << 30), 7 << 24);
+        let mut segment = Segment::new(0, -1).within(256);
+        let dir = segment.dir(b"", false, 0, Speaker::Sender).unwrap();
+        let mut push = || segment.push(dir, b"a", &Attributes::default(), Speaker::Sender);
+        (0..16).for_each(|_| push().unwrap());
+        let error = push().unwrap_err();
+        assert_eq!(error.code, ExitCode::MALLOC);
+        assert!(error.message.starts_with(b"[sender] exceeded --max-alloc=256 setting (file="));
     }
 }

@@ -41,6 +41,11 @@ impl Charset {
         &self.0
     }
 
+    /// Both directions, to the wire and back.
+    pub fn open(&self) -> Result<(Text, Text)> {
+        Ok((self.to_wire()?, self.from_wire()?))
+    }
+
     pub fn to_wire(&self) -> Result<Text> {
         Text::open(WIRE, &self.0)
     }

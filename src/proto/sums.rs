@@ -99,8 +99,7 @@ impl Sums {
         let sum_len = usize::from(head.sum_len);
         let size = u64::from(head.count) * (4 + u64::from(head.sum_len));
         if size > max_alloc {
-            let what = format!("] exceeded --max-alloc={max_alloc} setting");
-            return Err(Error::memory(bytes!["[", reader.role(), what]));
+            return Err(Error::max_alloc(reader.role(), max_alloc));
         }
         // More room is taken only as sums arrive: a peer's count alone costs nothing.
         let expected = usize::try_from(head.count).unwrap_or(usize::MAX).min(1 << 16);

@@ -234,10 +234,7 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     let mut reader = Reader::new(read, pulse.clone(), role);
     let mut writer = Writer::new(throttled(write, options), pulse, role);
     let charset = Charset::of(options);
-    let to_wire = charset
-        .as_ref()
-        .map(|charset| charset.to_wire().and_then(|text| charset.from_wire().map(|_| text)))
-        .transpose()?;
+    let to_wire = charset.as_ref().map(|charset| Ok(charset.open()?.0)).transpose()?;
     let voice = side.server.then(|| PeerSink::new(writer.outbox(), options, own.sink()));
     let log = match &voice {
         Some(voice) => log.into_sink(Arc::new(voice.clone())),
