@@ -6,8 +6,8 @@ mod harness;
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt, os::unix::fs::symlink, path::Path};
 
 use harness::{
-    Case, LOCAL, Way, check_all, everywhere, in_each_place,
-    programs::{AGAINST_REFERENCE, ALONE, ONE_END},
+    Case, LOCAL, Way, check_all, everywhere, in_each_place, locally,
+    programs::{AGAINST_OLD, AGAINST_REFERENCE, ALONE, ONE_END},
     zoo,
 };
 
@@ -290,4 +290,46 @@ fn long_names_grow() {
     }
     let case = Case::new("long", "-ai --iconv=iso-8859-1,utf-8").tree(long);
     check_all(&[case.clone().unordered(), case.arg("--no-i-r").unordered()], &[(THERE, &AGAINST_REFERENCE)]);
+}
+
+// Small options of the connection and the far side.
+
+fn small(name: &'static str) -> Case {
+    Case::new(name, name).tree(zoo::plain).before(zoo::stale)
+}
+
+#[test]
+fn small_options() {
+    everywhere(&[
+        small("-ai --drop-D").unordered(),
+        small("-ai -M--drop-D").unordered(),
+        small("-ai --remote-option=--drop-D").unordered(),
+        small("-ai --trust-sender"),
+        small("-ai --qsort"),
+        small("-ai --no-whole-file --checksum-seed=-5 --fsync"),
+        small("-aic --checksum-seed=1"),
+        small("-ai --bwlimit=15.5m --outbuf=L"),
+        small("-ai --bwlimit=0 --outbuf=none"),
+        small("-ai --stop-after=9 --timeout=60"),
+        small("-ai --time-limit=9 --timeout=0"),
+    ]);
+    locally(&[
+        small("-ai --bwlimit=20m --outbuf=b"),
+        small("-ai --bwlimit=1 --bwlimit=x"),
+        small("-ai --outbuf=x"),
+        small("-ai --stop-at=2000-01-01T00:00"),
+        small("-ai --stop-at=12:61"),
+        small("-ai --stop-after=0"),
+        small("-ai --checksum-seed=x"),
+        small("-ai --max-alloc=1"),
+        small("-ai --insecure-links --confine-root=/"),
+    ]);
+}
+
+#[test]
+fn an_older_program_at_the_other_end() {
+    let cases = [from_latin("latin", "-aiH --delete"), from_utf8("arguments", "-ai -s").to("dst/neu ü/")];
+    check_all(&cases, &[(PUSH, &AGAINST_OLD)]);
+    let case = from_latin_there("sources", "-ai").from(&["src/dir übel", "src/caf*"]);
+    check_all(&[case], &[(BACK, &AGAINST_OLD)]);
 }
