@@ -208,3 +208,21 @@ fn options_that_only_a_daemon_knows_what_to_do_with() {
         row("-ai --crtimes"),
     ]);
 }
+
+/// Long names and second ones of what may not be written yet.
+#[test]
+fn long_names_of_what_is_there() {
+    let is_there = |name: &str| FLAGS.iter().any(|flag| flag.long == name && flag.since == Since::Now);
+    let rows = [
+        ("acls", "--archive --acls -i"),
+        ("xattrs", "--archive --xattrs -i"),
+        ("compress", "--archive --compress -i"),
+        ("compress-choice", "-a --compress-choice=zlibx --zc=zlib -i"),
+        ("compress-level", "-az --compress-level=3 --zl=1 -i"),
+        ("compress-threads", "-az --zc=zstd --compress-threads=2 --zt=1 -i"),
+        ("skip-compress", "-az --skip-compress=gz -i"),
+        ("old-compress", "-a --old-compress -i"),
+        ("new-compress", "-a --new-compress -i"),
+    ];
+    locally(&rows.into_iter().filter(|(name, _)| is_there(name)).map(|(_, args)| row(args)).collect::<Vec<_>>());
+}
