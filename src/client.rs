@@ -79,6 +79,9 @@ impl Client<'_> {
     /// A batch file says what a sender said once.
     fn replay(&self, dest: Vec<u8>, tape: Tape) -> Result<ExitCode> {
         self.debug_command(None, Some(&dest));
+        if self.log.debug(Debug::Cmd) >= 2 {
+            self.log.say(LogCode::Client, words_line(&[b".".to_vec(), dest.clone()]));
+        }
         self.debug_charset();
         let Tape::Play(file) = &tape else {
             return Err(Error::new(ExitCode::FILE_IO, "rsync: no batch file is open"));

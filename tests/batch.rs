@@ -13,7 +13,7 @@ use std::{
 use harness::{
     Program, Way,
     blur::{blur, line_difference},
-    process::{self, Outcome},
+    process::{self, Outcome, Status},
     programs, stand_in,
     tree::{self, Tree},
     zoo,
@@ -186,8 +186,8 @@ const TAIL: usize = 48;
 
 /// Lists that come while files are on their way: how the two meet is a matter of time.
 fn is_incremental(args: &str) -> bool {
-    let whole = ["--no-i-r", "--protocol=2", "-d", "--delete-after", "--delay-updates"];
-    !whole.iter().any(|word| args.contains(word))
+    let whole = ["--no-i-r", "--protocol=2", "--delete-after", "--delay-updates"];
+    !args.starts_with("-d") && !whole.iter().any(|word| args.contains(word))
 }
 
 fn batches_differ(theirs: &Path, ours: &Path) -> Option<String> {
@@ -299,4 +299,184 @@ fn rules_are_said_again_in_the_script() {
         row("-aiF --exclude=x -0"),
         row("-aC --partial-dir=.p"),
     ]);
+}
+
+/// What the destination holds is not what it held where the batch was made.
+#[test]
+fn other_destinations() {
+    if !programs::reference_is_there("batch files") {
+        return;
+    }
+    fn current(top: &Path, from: &Path) {
+        zoo::same(top, from);
+    }
+    fn partly(top: &Path, from: &Path) {
+        some(top, from);
+        zoo::same(&top.join("more"), &from.join("more"));
+        fs::remove_file(top.join("sub/text")).unwrap();
+    }
+    let site = Site::new();
+    let mut told = Vec::new();
+    for (write, read) in [
+        ("-ai --no-i-r", "-ai --no-i-r"),
+        ("-aiH --no-i-r", "-aiiH --no-i-r"),
+        ("-ai --no-i-r", "-ai --no-i-r --existing"),
+        ("-ai --no-i-r", "-avn --no-i-r"),
+        ("-ai --no-i-r --inplace", "-ai --no-i-r -b --max-size=1000"),
+        ("-ai --protocol=29", "-aii"),
+        ("-ai --protocol=28", "-a --stats"),
+        ("-a", "-ai --ignore-existing"),
+    ] {
+        let row = Row { reading: Some(read), ..row(write) };
+        let batch = site.run(Reference, &writing(&row, Way::Local, Reference), row.before, None).place.join("B");
+        for before in [nothing, current, partly] {
+            let run = |program| site.run(program, &reading(&row), before, Some(&batch));
+            told.extend(site.differences(
+                &format!("{write}, then {read}"),
+                (&run(Reference), Reference),
+                (&run(Ours), Ours),
+            ));
+        }
+    }
+    assert!(told.is_empty(), "{} differences:\n\n{}", told.len(), told.join("\n\n"));
+}
+
+/// What is refused, and what cannot be opened or written.
+#[test]
+fn complaints() {
+    if !programs::reference_is_there("batch files") {
+        return;
+    }
+    fn files(top: &Path, _: &Path) {
+        let place = top.parent().unwrap();
+        symlink("/dev/full", place.join("full")).unwrap();
+        fs::create_dir(place.join("dir")).unwrap();
+        fs::write(place.join("short"), b"\x9f\0\0").unwrap();
+        fs::write(place.join("bare"), b"\x9f\0\0\0").unwrap();
+        fs::write(place.join("new"), b"\x9f\0\0\0\x21\0\0\0").unwrap();
+        fs::write(place.join("other"), b"#!/bin/sh\n").unwrap();
+        if programs::is_root() {
+            symlink("short", place.join("planted")).unwrap();
+            symlink("dir", place.join("way")).unwrap();
+            for name in ["planted", "way"] {
+                std::os::unix::fs::lchown(place.join(name), Some(65_534), Some(65_534)).unwrap();
+            }
+        }
+    }
+    let site = Site::new();
+    let mut told = Vec::new();
+    for line in [
+        "-a --read-batch=none dst",
+        "-a --read-batch=dir dst",
+        "-a --read-batch=/dev/null dst",
+        "-a --read-batch=short dst",
+        "-a --read-batch=bare dst",
+        "-a --read-batch=new dst",
+        "-a --read-batch=other dst",
+        "-a --read-batch=- dst",
+        "-a --read-batch=none h:dst",
+        "-a --read-batch=planted dst",
+        "-a --read-batch=planted --insecure-links dst",
+        "-a --write-batch=way/x src/ dst",
+        "-a --write-batch=none/x src/ dst",
+        "-a --write-batch=dir src/ dst",
+        "-a --write-batch=full src/ dst",
+        "-a --write-batch=x --read-batch=short src/ dst",
+        "-a --write-batch=x none dst",
+        "-an --write-batch=x src/ dst",
+    ] {
+        let run = |program| site.run(program, &words(line), files, None);
+        let (theirs, ours) = (run(Reference), run(Ours));
+        told.extend(site.differences(line, (&theirs, Reference), (&ours, Ours)));
+        let names = |made: &Made| {
+            let mut names: Vec<_> =
+                fs::read_dir(&made.place).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        if names(&theirs) != names(&ours) {
+            told.push(format!("{line}: {:?}, ours {:?}", names(&theirs), names(&ours)));
+        }
+    }
+    assert!(told.is_empty(), "{} differences:\n\n{}", told.len(), told.join("\n\n"));
+}
+
+fn ours(site: &Site, args: &str, before: fn(&Path, &Path), batch: Option<&Path>) -> Made {
+    site.run(Ours, &words(args), before, batch)
+}
+
+/// The script does what the run did, elsewhere too.
+#[test]
+fn the_script_plays_the_batch_back() {
+    let site = Site::new();
+    let args = "-a --exclude=/more --filter=P_old --delete --write-batch=B src/ dst";
+    let made = ours(&site, args, some, None);
+    assert_eq!(made.outcome.status, Status::Exit(0));
+    let again = made.place.join("again");
+    fs::create_dir(&again).unwrap();
+    some(&again, &site.dir.path().join("src"));
+    let played = process::run(&made.place, Path::new("/bin/sh"), &["B.sh", "again"], b"");
+    assert_eq!((played.status, played.stderr), (Status::Exit(0), Vec::new()));
+    let tree = Tree::read(&again, site.ready, false);
+    assert!(made.tree.differences(&tree, false).is_empty());
+}
+
+#[test]
+fn a_batch_comes_by_standard_input() {
+    let site = Site::new();
+    let made = ours(&site, "-a --write-batch=B src/ dst", nothing, None);
+    let batch = fs::read(made.place.join("B")).unwrap();
+    let to = made.place.join("again");
+    fs::create_dir(&to).unwrap();
+    let played = process::run(&made.place, &Ours.path(), &["-a", "--read-batch=-", "again"], &batch);
+    assert_eq!((played.status, played.stderr), (Status::Exit(0), Vec::new()));
+    assert!(made.tree.differences(&Tree::read(&to, site.ready, false), false).is_empty());
+}
+
+/// An update that fails its sum is told, where the reference waits for ever.
+#[test]
+fn what_fails_is_told() {
+    fn another(top: &Path, _: &Path) {
+        zoo::file(&top.join("big"), &zoo::noise(90_008, 5));
+        zoo::set_time(&top.join("big"), 1_200_000_000, 0);
+    }
+    let site = Site::new();
+    for args in ["-a", "-a --no-i-r", "-aH"] {
+        let made = ours(&site, &format!("{args} --write-batch=B src/ dst"), some, None);
+        let batch = made.place.join("B");
+        let played = ours(&site, &format!("{args} --read-batch=B dst"), another, Some(&batch));
+        assert_eq!(played.outcome.status, Status::Exit(23), "{args}");
+        let stderr = String::from_utf8(played.outcome.stderr).unwrap();
+        assert!(stderr.contains("(No batched update for resend of \"big\")"), "{args}: {stderr}");
+    }
+}
+
+/// A file that was cut off or changed: one error, in time, and nothing outside of the destination.
+#[test]
+fn hostile_files() {
+    let site = Site::new();
+    for args in ["-aH", "-aH --protocol=29"] {
+        let made = ours(&site, &format!("{args} --only-write-batch=B src/sub dst"), some, None);
+        let whole = fs::read(made.place.join("B")).unwrap();
+        let broken = site.dir.path().join("broken");
+        let play = |bytes: &[u8], what: &str| {
+            fs::write(&broken, bytes).unwrap();
+            let played = ours(&site, &format!("{args} --read-batch=B dst"), nothing, Some(&broken));
+            let stderr = String::from_utf8_lossy(&played.outcome.stderr).into_owned();
+            let Status::Exit(code) = played.outcome.status else { panic!("{what}: {:?}", played.outcome.status) };
+            assert!(matches!(code, 0 | 1 | 2 | 4 | 11 | 12 | 22 | 23), "{what}: {code}\n{stderr}");
+            assert!(code == 0 || stderr.contains("rsync error: "), "{what}: {code}\n{stderr}");
+            let left = fs::read_dir(&played.place).unwrap().count();
+            assert_eq!(left, 3, "{what}: something beside the destination"); // and source, and batch
+            code
+        };
+        for len in (0..whole.len()).step_by(whole.len() / 20) {
+            assert_ne!(play(&whole[..len], &format!("{args}, cut off at {len}")), 0);
+        }
+        for at in (0..180).step_by(4) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0xff >> (at % 7);
+            play(&bytes, &format!("{args}, changed at {at}"));
+        }
+    }
 }

@@ -78,6 +78,7 @@ impl Reader {
     }
 
     pub fn set_role(&mut self, role: &'static str) {
+        self.copy.iter_mut().for_each(|copy| copy.set_role(role));
         self.role = role;
     }
 

@@ -49,6 +49,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("stats", stats),
     ("lists", lists),
     ("patterns", patterns),
+    ("batches", batches),
 ];
 
 /// The bytes in pieces of one size, as a slow peer would send them.
@@ -423,4 +424,27 @@ pub fn patterns(data: &[u8]) {
 
 fn memchr(byte: u8, data: &[u8]) -> usize {
     data.iter().position(|&other| other == byte).unwrap_or(data.len())
+}
+
+/// The head of a batch file, under options that the first byte chooses.
+fn batches(data: &[u8]) {
+    let Some((&choice, rest)) = data.split_first() else { return };
+    let options = Options {
+        dirs: if choice & 1 != 0 { Dirs::Recurse } else { Dirs::Skip },
+        allow_inc_recurse: choice & 2 != 0,
+        protocol: (choice & 4 != 0).then_some(30),
+        owner: choice & 8 != 0,
+        checksum_choice: (choice & 16 != 0).then(|| b"sha1".to_vec()),
+        inplace: choice & 32 != 0,
+        ..Options::default()
+    };
+    let mut changes = 0;
+    let mut tell = |_| changes += 1;
+    let read = proto_handshake::replay(&mut Reader::over(rest), &options, &mut |_, _, _| {}, &mut tell);
+    if let Ok((protocol, matched)) = read {
+        assert!((27..=32).contains(&protocol.version));
+        assert!(!protocol.compat.inc_recurse || options.recurse());
+        assert_eq!(matched.protocol, options.protocol);
+    }
+    assert!(changes <= 15);
 }
