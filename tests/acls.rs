@@ -11,9 +11,9 @@ use std::{
 };
 
 use harness::{
-    Case, LOCAL, PIPES, check_all, everywhere, in_each_place, locally,
-    programs::{AGAINST_OLD, AGAINST_REFERENCE},
-    zoo,
+    Case, LOCAL, PIPES, Way, check_all, everywhere, in_each_place, locally,
+    programs::{self, AGAINST_OLD, AGAINST_REFERENCE},
+    run_alone, zoo,
 };
 
 /// Changes lists as `setfacl` takes them.
@@ -169,6 +169,7 @@ fn permissions_and_lists() {
         row("new owners", "-aAi --chown=1234:4321").before(outdated),
         row("permissions only", "-ai").before(others),
         row("permissions only, into a directory that gives lists", "-ai").before(inheriting),
+        row("a new destination in a directory that gives lists", "-rlti").before(inheriting).to("dst/new/"),
         row("no super-user", "-aAi --no-super").before(others),
     ]);
 }
@@ -225,6 +226,22 @@ fn backups() {
         row("backup directory", "-aAi --backup-dir=../bak").before(outdated).beside(&["bak"]),
         row("backup directory far away", "-aAiv --backup-dir={far}/bak").before(outdated).unordered(),
     ]);
+}
+
+/// The reference gives the first list of the transfer to all of these.
+#[test]
+fn backups_of_files_that_are_updated_in_place_keep_their_own() {
+    if !can() {
+        return;
+    }
+    let lists = |args| {
+        let run = run_alone(&row("backups", args).before(outdated), Way::Local, programs::ALONE[0]).unwrap();
+        assert!(run.outcome.stderr.is_empty());
+        ["user~", "names~", "plain~", "set-id~", "sub/user~"].map(|path| run.tree.get(path.as_bytes()).cloned())
+    };
+    let kept = lists("-aAb");
+    assert!(kept.iter().all(Option::is_some));
+    assert_eq!(kept, lists("-aAb --inplace --no-whole-file"));
 }
 
 /// A directory beside the destination where most is as it shall be.

@@ -1,7 +1,10 @@
 //! The permissions that new things in a directory may have where the sender's are not kept: the umask decides, or the
 //! directory's default ACL.
 
-use std::{io, os::fd::AsFd};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use super::Dest;
 use crate::{
@@ -33,6 +36,11 @@ impl DefaultPerms {
     pub fn get(&self, dest: Dest<'_>) -> u32 {
         self.perms.unwrap_or_else(|| dest.rules.default_perms())
     }
+}
+
+/// Whether a directory has a default ACL: the kernel lets that decide there, and not the umask.
+pub fn rules_in(dir: BorrowedFd<'_>) -> bool {
+    xattr::get(dir, acl::DEFAULT).is_ok_and(|value| !value.is_empty())
 }
 
 /// C: acls.c default_perms_for_dir

@@ -3,10 +3,11 @@
 use std::{
     ffi::OsStr,
     fs, io,
+    os::fd::AsFd,
     os::unix::{ffi::OsStrExt, fs::DirBuilderExt},
 };
 
-use super::places::Places;
+use super::{defaults, places::Places};
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
@@ -14,6 +15,7 @@ use crate::{
     log::{Log, LogCode},
     meta::Names,
     options::{Debug, Info, Options},
+    sys::at::{CWD, open_dir_handle, with_name},
     text::path::{self, Clean, DotDot},
 };
 
@@ -65,8 +67,7 @@ pub fn enter(argument: &[u8], listing: Listing, place: Place<'_>, log: &Log) -> 
         log.say(LogCode::Info, bytes!["get_local_name count=", listing.total, " ", argument]);
     }
     let argument = if argument.is_empty() { b"." } else { argument };
-    let entry =
-        Entry { options, log, tells: log.info(Info::Name) >= 1 || itemizes, dir_mode: 0o777 & !umask, cwd: at(cwd) };
+    let entry = Entry { options, log, tells: log.info(Info::Name) >= 1 || itemizes, umask, cwd: at(cwd) };
     entry.enter(argument, listing)
 }
 
@@ -79,8 +80,7 @@ struct Entry<'a> {
     log: &'a Log,
     /// Says which directories were made.
     tells: bool,
-    /// The mode of new directories.
-    dir_mode: u32,
+    umask: u32,
     cwd: Names,
 }
 
@@ -118,7 +118,7 @@ impl Entry<'_> {
     /// The argument names a directory that does not exist.
     fn make(&self, dir: &[u8], listing: Listing) -> Result<Target> {
         if !self.options.dry_run
-            && let Err(error) = mkdir(dir, self.dir_mode)
+            && let Err(error) = mkdir(dir, self.mode_below(dir))
         {
             return Err(self.mkdir_failed(dir, &error));
         }
@@ -212,7 +212,19 @@ impl Entry<'_> {
 
     /// The mode for new directories; none are made in a dry run.
     fn mode(&self) -> Option<u32> {
-        (!self.options.dry_run).then_some(self.dir_mode)
+        (!self.options.dry_run).then_some(0o777 & !self.umask)
+    }
+
+    /// The mode for a new directory where the one that it is in may have something to say about it.
+    fn mode_below(&self, dir: &[u8]) -> u32 {
+        let end = dir.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+        let above = match path::split(dir.get(..end).unwrap_or_default()).0 {
+            b"" if dir.starts_with(b"/") => b"/",
+            b"" => &b"."[..],
+            above => above,
+        };
+        let opened = with_name(above, |above| open_dir_handle(CWD, above));
+        if opened.is_ok_and(|above| defaults::rules_in(above.as_fd())) { 0o777 } else { 0o777 & !self.umask }
     }
 
     fn refuse(&self, line: &str) -> Error {
