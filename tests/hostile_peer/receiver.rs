@@ -341,3 +341,25 @@ fn a_basis_that_no_option_made() {
         check(&more.collect::<Vec<_>>(), false);
     }
 }
+
+/// Access control lists behind an entry, of which the first four bytes are those of the top.
+#[test]
+fn access_lists_beyond_belief() {
+    let listed = |acl: &[u8]| Bytes::new().dir(".").raw(&[0, 0, 0, 0]).file("x").raw(acl).end_of_list();
+    let cases = [
+        ("an honest list", &b"\0\x10\x01\x05\x1a"[..]),
+        ("its own number", b"\x02"),
+        ("a number far beyond", b"\xf0\xff\xff\xff\x7f"),
+        ("a number below", b"\xf0\xff\xff\xff\xff"),
+        ("permissions", b"\0\x01\x08"),
+        ("a mask", b"\0\x04\xf0\xff\xff\xff\xff"),
+        ("permissions of a name", b"\0\x10\x01\x05\x22"),
+        ("too many names", b"\0\x10\xc1\x01\0"),
+        ("fewer than no names", b"\0\x10\xf0\xff\xff\xff\xff"),
+        ("the same name twice", b"\0\x10\x02\x05\x1a\x05\x1e"),
+        ("flags that mean nothing", b"\0\xe0"),
+        ("a mask and no names", b"\0\x04\x07"),
+    ];
+    let talks = talks(cases.map(|(name, acl)| (name, listed(acl))).to_vec());
+    check(&talks.into_iter().map(|talk| talk.arg("-A")).collect::<Vec<_>>(), true);
+}
