@@ -7,15 +7,13 @@ use std::{
     os::unix::ffi::OsStringExt,
     panic,
     process::ExitCode,
-    sync::Arc,
 };
 
 use crate::{
     bytes, client,
     error::{Error, Result},
     filter::Filters,
-    fs::{UNTRUSTED_LINK, is_untrusted_link},
-    log::{Log, LogCode, Speaker, file::LogFile, terminal::Terminal},
+    log::{Log, LogCode, Speaker},
     options::{
         Options,
         parse::{self, Refusal, Wish},
@@ -65,26 +63,9 @@ fn run(options: &Options) -> u8 {
     }
 }
 
-/// The voice of this process before it has a role: on the terminal, and into the log file if there is one.
+/// The voice before there is a role.
 fn voice(options: &Options) -> Log {
-    let speaker = if options.is_server() { Speaker::Server } else { Speaker::Client };
-    let terminal = Arc::new(Terminal::new(options));
-    let log = Log::new(options.levels.clone(), terminal, speaker);
-    let Some(path) = &options.log_file else { return log };
-    let (file, opened) = LogFile::at(path, options.insecure_links);
-    let log = log.recorded(file);
-    if let Err(error) = opened {
-        if is_untrusted_link(&error) {
-            log.say(LogCode::Error, UNTRUSTED_LINK);
-        }
-        log.syserr(LogCode::Error, bytes!["failed to open log-file ", path], &error);
-        if options.quiet == 0 {
-            // On a server standard output is the wire.
-            let code = if options.is_server() { LogCode::Error } else { LogCode::Info };
-            log.say(code, "Ignoring \"log file\" setting.");
-        }
-    }
-    log
+    server::voice(options, if options.is_server() { Speaker::Server } else { Speaker::Client })
 }
 
 /// The rules of the command line; the reference reads each as it reads the option.

@@ -1,13 +1,13 @@
 //! The user's side of a run: which role we play, over which transport, and what is said at the end.
 
-use std::{sync::Arc, thread, time::Instant};
+use std::{thread, time::Instant};
 
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
     filter::Filters,
     flist::listed::{NameList, Names},
-    log::{Log, LogCode, Speaker, terminal::Terminal},
+    log::{Log, LogCode, Speaker},
     options::{
         Debug, Info, Options,
         forward::{FarArgs, client_info, far_args, local_server, settle_local},
@@ -154,14 +154,13 @@ impl Client<'_> {
         // A batch file shall have the data too: then none is handed over.
         let hands_over = matches!(tape, Tape::None);
         let (giver, taker) = hands_over.then(|| handover(&self.wake)).unzip();
-        let terminal = Arc::new(Terminal::new(&theirs));
         let far = server::Local {
             options: &theirs,
             end: there.woken_by(&far_wake),
             taker,
             dest,
             filters: self.filters.clone(),
-            log: Log::new(theirs.levels.clone(), terminal, Speaker::Server),
+            log: server::voice(&theirs, Speaker::ReceiverStart),
             wake: &far_wake,
             umask: self.umask,
         };

@@ -1,12 +1,14 @@
 //! The `--server` side, on any two byte halves.
 
-use std::os::unix::ffi::OsStrExt;
+use std::{os::unix::ffi::OsStrExt, sync::Arc};
 
 use crate::{
+    bytes,
     error::{Error, ExitCode, Result},
     filter::Filters,
     flist::listed::{NameList, Names},
-    log::Log,
+    fs::{UNTRUSTED_LINK, is_untrusted_link},
+    log::{Log, LogCode, Speaker, file::LogFile, terminal::Terminal},
     options::{Mode, Options, charset::Charset},
     proto::{Side, args},
     session::{self, Ended, Shelf, Start, finish},
@@ -19,6 +21,27 @@ use crate::{
     },
     wire::Reader,
 };
+
+/// The voice of a side before it has a role: on the terminal, and into the log file if there is one.
+pub fn voice(options: &Options, speaker: Speaker) -> Log {
+    let terminal = Arc::new(Terminal::new(options));
+    let log = Log::new(options.levels.clone(), terminal, speaker);
+    let Some(path) = &options.log_file else { return log };
+    let (file, opened) = LogFile::at(path, options.insecure_links);
+    let log = log.recorded(file);
+    if let Err(error) = opened {
+        if is_untrusted_link(&error) {
+            log.say(LogCode::Error, UNTRUSTED_LINK);
+        }
+        log.syserr(LogCode::Error, bytes!["failed to open log-file ", path], &error);
+        if options.quiet == 0 {
+            // On a server standard output is the wire.
+            let code = if options.is_server() { LogCode::Error } else { LogCode::Info };
+            log.say(code, "Ignoring \"log file\" setting.");
+        }
+    }
+    log
+}
 
 /// Serves the client at our standard input and output; the exit status. C: main.c start_server
 pub fn run(options: &Options, filters: Filters, log: &Log) -> ExitCode {

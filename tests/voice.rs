@@ -5,11 +5,23 @@ mod harness;
 
 use std::{
     fs,
+    io::{BufReader, Read},
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::Path,
+    process::{Child, ChildStdout, Stdio},
+    thread,
 };
 
-use harness::{Case, LOCAL, PIPES, check_all, everywhere, in_each_place, locally, process, programs, zoo};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use harness::{
+    Case, LOCAL, PIPES, check_all, everywhere, in_each_place, locally, process,
+    programs::{self, Ends, Program},
+    run_alone, zoo,
+};
 
 /// One of each kind, and names that need care.
 fn kinds(top: &Path) {
@@ -83,6 +95,165 @@ fn log_files_at_both_ends() {
     ]);
 }
 
+/// What is for the server alone goes to the receiving end of a local copy as well.
+#[test]
+fn options_for_the_other_end_of_a_local_copy() {
+    let far = |name, args| row(name, args).logs(&["far.log"]);
+    locally(&[
+        far("a log of the other end", "-aHv --delete -M--log-file=far.log").unordered(),
+        far("a log of the other end in a dry run", "-aHn --delete -M--log-file=far.log").unordered(),
+        far("no such directory at the other end", "-a -M--log-file=none/far.log"),
+        far("other rules at the other end", "-ai -M--existing -M--no-perms -MI"),
+        far("more told by the other end", "-a -M--info=skip,copy -M--existing -M-v").unordered(),
+    ]);
+    let case = row("nonsense for the other end", "-a -M--nonsense");
+    let ours = Ends { client: Program::Ours, server: Program::Ours };
+    let run = run_alone(&case, harness::Way::Local, ours).unwrap();
+    assert_eq!(run.outcome.status, process::Status::Exit(1));
+    assert!(String::from_utf8_lossy(&run.outcome.stderr).starts_with("rsync: --nonsense: unknown option"));
+}
+
+// What each item is told as, and the rest on the terminal
+
+#[test]
+fn formats() {
+    everywhere(&[
+        row("all escapes", "-aH --delete").arg("--out-format=%o|%n|%L|%f|%l|%'l|%''l|%'''l|%B|%U|%G|%M|%m|%%"),
+        row("escapes of a daemon", "-aH").arg("--out-format=%h|%a|%u|%P|%z|%5z|%"),
+        row("what moved", "-aH").arg("--out-format=%b|%c|%C|%i|%n"),
+        row("sums of all", "-aHc").arg("--out-format=%C|%i|%n"),
+        row("widths", "-aH").arg("--out-format=[%20n|%-20n|%'9l|%-9'l|%9'b|%30f|%10U|%-4G|%12B|%3%|%15i|%5L|%-9o]"),
+        row("widths beyond sense", "-aH").arg("--out-format=%0000000000000000000000000000009n|%99l|%--5n|%5"),
+        row("a format without names", "-aH --out-format=x"),
+        row("an empty format", "-aH --out-format="),
+        row("an empty format and names", "-avH --out-format="),
+        row("literal percents do not itemize", "-aH --out-format=%%i_%n").before(zoo::same),
+        row("unchanged ones too", "-aHii --delete"),
+        row("unchanged ones in a format", "-aHvv --out-format=%i_%n").unordered(),
+        row("items of times not kept", "-rlpi"),
+        row("items of access times", "-aiU").before(zoo::same).atimes(),
+        row("items of a checksum run", "-aic --size-only"),
+        row("items in a dry run", "-ainH --delete"),
+    ]);
+}
+
+#[test]
+fn numbers_and_statistics() {
+    in_each_place(&[
+        row("statistics", "-aH --stats --delete"),
+        row("statistics of a dry run", "-aHn --stats --delete"),
+        row("heaps", "-a --info=stats3").unordered(),
+    ]);
+    everywhere(&[
+        row("plain numbers", "-av --stats --no-h"),
+        row("thousands", "-a --stats -h"),
+        row("units of 1024", "-a --stats -hh"),
+        row("as far as it goes", "-a --stats -hhhh"),
+        row("closing lines alone", "-a --info=stats1"),
+        row("quiet statistics", "-aq --stats"),
+        row("statistics in a log of old", "-a --stats --protocol=29"),
+    ]);
+}
+
+#[test]
+fn progress() {
+    everywhere(&[
+        row("progress", "-aH --progress"),
+        row("progress and partial files", "-aHP --stats"),
+        row("progress of the run", "-aH --info=progress2"),
+        row("progress of the run with names", "-aH --info=progress2,name").unordered(),
+        row("progress without names", "-aHP --info=name0"),
+        row("progress in units", "-aHhh --progress"),
+        row("progress and a format", "-aH --progress --out-format=%n"),
+        row("progress and a format told late", "-aH --progress --out-format=%i_%C"),
+        row("progress of a whole list", "-aH --progress --no-inc-recursive"),
+        row("progress nobody hears", "-aHq --progress"),
+    ]);
+}
+
+#[test]
+fn listings() {
+    let listing = |name, args: &str| row(name, &format!("--list-only {args}")).to("");
+    everywhere(&[
+        listing("listing", "-r"),
+        listing("listing with links", "-aH"),
+        listing("listing without grouping", "-a --no-h"),
+        listing("listing in units", "-ahh"),
+        listing("listing of access times", "-aU").atimes(),
+        listing("listing with 8 bits", "-a8"),
+        listing("listing with a format", "-a --out-format=%n"),
+        listing("listing and words", "-avv"),
+        listing("quiet listing", "-aq"),
+        listing("listing of a directory", "-d"),
+        listing("listing with statistics", "-a --stats"),
+        listing("listing of old", "-a --protocol=28"),
+        row("a listing beside a destination", "-a --list-only"),
+    ]);
+    everywhere(&[listing("listing of long sizes and odd times", "-a").tree(|top| {
+        for (name, size) in [("a", 999), ("b", 999_999_999), ("c", 123_456_789_012), ("d", 9_999_999_999_999)] {
+            zoo::file(&top.join(name), b"");
+            fs::File::options().write(true).open(top.join(name)).unwrap().set_len(size).unwrap();
+            zoo::set_time(&top.join(name), size as i64 % 7_000_000_000 - 1_000_000, 0);
+        }
+        zoo::set_mode(&top.join("a"), 0o7777);
+        zoo::settle_dirs(top);
+    })]);
+}
+
+#[test]
+fn where_lines_go() {
+    let missing = |name, args| row(name, args).from(&["src/", "nothing"]);
+    everywhere(&[
+        missing("errors apart", "-aHv"),
+        missing("errors to the client", "-aHv --stderr=client"),
+        missing("all to standard error", "-aHv --stderr=all").unordered(),
+        missing("messages to standard error", "-aHv --msgs2stderr").unordered(),
+        missing("no messages to standard error", "-aHv --no-msgs2stderr"),
+        missing("quiet", "-aHq --delete"),
+        missing("quiet and verbose", "-aHqv --progress --stats"),
+        missing("without a message of the day", "-aHv --no-motd"),
+        missing("8 bits", "-aH8v"),
+        row("line by line", "-av --outbuf=L"),
+        row("in blocks", "-av --outbuf=B"),
+        row("at once", "-av --outbuf=N"),
+        row("no such buffering", "-av --outbuf=X"),
+        row("no such standard error", "-av --stderr=x"),
+        row("no such information", "-av --info=name,foo2"),
+        row("no such debugging", "-av --debug=foo2,bar"),
+    ]);
+}
+
+/// Every word alone and at each level: nothing is said that the reference does not say, and the other way round.
+#[test]
+fn each_word_of_info() {
+    let words = "backup,copy,del,flist,misc,mount,name,nonreg,remove,skip,symsafe,all,none";
+    let args: Vec<String> = words
+        .split(',')
+        .flat_map(|word| {
+            (0..=2).map(move |level| format!("-aHb --delete --existing --safe-links --info={word}{level}"))
+        })
+        .collect();
+    let rows: Vec<Case> = args.iter().map(|args| row("a word of --info", args).unordered()).collect();
+    check_all(&rows, &[(LOCAL, &programs::ALONE), (&[harness::Way::PipePush], &programs::ONE_END[..1])]);
+}
+
+#[test]
+fn each_word_of_debug() {
+    let words = "acl,backup,bind,cmd,connect,del,deltasum,dup,filter,fuzzy,genr,iconv,nstr,proto,recv,send,time";
+    let args: Vec<String> = words
+        .split(',')
+        .flat_map(|word| (1..=4).map(move |level| format!("-aHy --delete --exclude=x --debug={word}{level}")))
+        .collect();
+    let rows: Vec<Case> = args.iter().map(|args| row("a word of --debug", args).unordered()).collect();
+    locally(&rows);
+    everywhere(&[
+        row("help on --info", "--info=help"),
+        row("help on --debug", "--debug=help"),
+        row("two words", "-aHvv --delete").unordered(),
+        row("three words", "-aHvvv --protocol=30").unordered(),
+    ]);
+}
+
 #[test]
 fn log_files_with_older_protocols() {
     let rows: Vec<Case> = ["31", "30", "29", "28"]
@@ -120,7 +291,7 @@ fn logs_are_added_to_and_readable() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("src")).unwrap();
     let argv = ["-a", "--log-file=log", "src/", "dst/"];
-    let outcome = process::run(dir.path(), &programs::Program::Ours.path(), &argv, b"");
+    let outcome = process::run(dir.path(), &Program::Ours.path(), &argv, b"");
     assert_eq!(outcome.status, process::Status::Exit(0));
     let stat = fs::metadata(dir.path().join("log")).unwrap();
     assert_eq!(stat.permissions().mode() & 0o7777, 0o644);
@@ -142,7 +313,7 @@ fn logs_do_not_follow_strangers() {
     let run = |uid: u32, more: &[&str]| {
         std::os::unix::fs::lchown(dir.path().join("link"), Some(uid), Some(uid)).unwrap();
         let argv: Vec<&str> = [&["-a", "--log-file=link"][..], more, &["src/", "dst/"]].concat();
-        let outcome = process::run(dir.path(), &programs::Program::Ours.path(), &argv, b"");
+        let outcome = process::run(dir.path(), &Program::Ours.path(), &argv, b"");
         assert_eq!(outcome.status, process::Status::Exit(0));
         let size = fs::metadata(dir.path().join("victim")).unwrap().size();
         (size, String::from_utf8_lossy(&outcome.stderr).into_owned())
@@ -153,4 +324,110 @@ fn logs_do_not_follow_strangers() {
     let (followed, said) = run(65_534, &["--insecure-links"]);
     assert!(followed > 0 && said.is_empty(), "{said}");
     assert!(run(0, &[]).0 > followed);
+}
+
+// When it is said
+
+/// A run through a pipe that lets so many bytes pass and no more before somebody opens its gate: the first file, and a
+/// part of the second.
+struct Gated {
+    dir: tempfile::TempDir,
+    child: Child,
+    out: BufReader<ChildStdout>,
+    said: String,
+}
+
+const UNTIL_GATE: usize = 20_000;
+
+impl Gated {
+    fn start(program: Program, push: bool, args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("src")).unwrap();
+        zoo::file(&dir.path().join("src/a"), b"small");
+        zoo::file(&dir.path().join("src/b"), &zoo::noise(4_000_000, 1));
+        zoo::file(&dir.path().join("src/c"), b"small too");
+        zoo::settle_dirs(&dir.path().join("src"));
+        zoo::pipe(&dir.path().join("gate"));
+        let gate = format!("{{ dd bs=1 count={UNTIL_GATE} 2>/dev/null; read x <gate; cat; }}");
+        let words = "while :; do case \"$1\" in -l) shift 2;; -*) shift;; *) break;; esac; done\nshift\n";
+        let run = match push {
+            true => format!("mkfifo in; exec 3<&0\n{gate} <&3 >in &\nsh -c \"$*\" <in\n"),
+            false => format!("sh -c \"$*\" | {gate}\n"),
+        };
+        fs::write(dir.path().join("far.sh"), words.to_string() + &run).unwrap();
+        let path = program.path().display().to_string();
+        let mut argv = vec!["-a".into(), "-e".into(), "sh far.sh".into(), format!("--rsync-path={path}")];
+        argv.extend(args.iter().map(|arg| (*arg).to_string()));
+        let ends = if push { ["src/", "far:dst/"] } else { ["far:src/", "dst/"] };
+        argv.extend(ends.map(String::from));
+        let mut command = process::command(dir.path(), &program.path(), &argv);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { dir, child, out, said: String::new() }
+    }
+
+    /// Reads until something is said; what never comes holds the test up.
+    fn hear(&mut self, text: &str) {
+        let mut byte = [0];
+        while !self.said.contains(text) {
+            assert_eq!(self.out.read(&mut byte).unwrap(), 1, "{text:?} is not in {:?}", self.said);
+            self.said.push(char::from(byte[0]));
+        }
+    }
+
+    /// Looks into the log until a line is there.
+    fn see_logged(&mut self, line: &str) {
+        let log = self.dir.path().join("log");
+        while !fs::read_to_string(&log).unwrap_or_default().contains(line) {
+            assert!(self.child.try_wait().unwrap().is_none(), "ended early");
+            thread::yield_now();
+        }
+    }
+
+    fn open(mut self) -> (Vec<String>, tempfile::TempDir) {
+        fs::write(self.dir.path().join("gate"), "\n").unwrap();
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{}{rest}", self.said);
+        let text = self.said + &rest;
+        (harness::blur::blur(text.as_bytes(), &[(self.dir.path(), "@")], true), self.dir)
+    }
+}
+
+/// What has been done has been told, however standard output is buffered, and stands in the log.
+#[test]
+fn lines_come_when_the_work_is_done() {
+    for push in [true, false] {
+        for outbuf in ["--outbuf=N", "--outbuf=L", "--outbuf=B", "-8"] {
+            let mut run = Gated::start(Program::Ours, push, &[outbuf, "--out-format=%n %C", "--log-file=log"]);
+            run.hear("./ ");
+            run.hear("\na ");
+            run.see_logged("+++ a\n");
+            let (lines, _dir) = run.open();
+            assert_eq!(lines.len(), 4, "{lines:?}");
+        }
+        let mut run = Gated::start(Program::Ours, push, &["-v"]);
+        run.hear("\na\nb\n");
+        run.open();
+        let mut run = Gated::start(Program::Ours, push, &["--progress"]);
+        run.hear("\nb\n\r ");
+        run.open();
+    }
+}
+
+/// A progress line on demand, whatever is told otherwise.
+#[test]
+fn progress_when_a_signal_asks_for_it() {
+    for args in [&["-q"][..], &[], &["-v"], &["-i"], &["--info=name0", "--out-format=%n"], &["--info=progress2"]] {
+        let run = |program: Program| {
+            let mut run = Gated::start(program, true, &[args, &["--log-file=log"]].concat());
+            // The sender is in the second file once the first one is logged.
+            run.see_logged("+++ a\n");
+            kill(Pid::from_raw(run.child.id() as i32), Signal::SIGVTALRM).unwrap();
+            run.open().0
+        };
+        if programs::reference_is_there("progress on demand") {
+            assert_eq!(run(Program::Ours), run(Program::Reference), "{args:?}");
+        }
+    }
 }

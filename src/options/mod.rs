@@ -358,6 +358,8 @@ pub struct Options {
     pub blocking_io: Option<bool>,
     pub arg_style: ArgStyle,
     pub remote_options: Vec<Vec<u8>>,
+    /// What they make of these options for the receiving end of a local copy.
+    pub local_far: Option<Box<Options>>,
     /// `-4` or `-6`: 4, 6; 0: either.
     pub address_family: u8,
     pub address: Option<Vec<u8>>,

@@ -20,6 +20,7 @@ use super::{
     flags::{Act, DAEMON_FLAGS, FLAGS, Flag, Since, Special},
     glob, help,
     popt::{self, Line},
+    target::Target,
     typed::{DAEMON_ASSISTANCE, Done, Stop, Typed, integer, wrong},
 };
 use crate::{
@@ -110,6 +111,7 @@ fn make_wish(typed: &mut Typed, words: &[Vec<u8>], env: Env) -> Result<Wish> {
         return Ok(print(typed, help::usage()));
     }
     let nothing_named = typed.args.is_empty();
+    let before = (!typed.server && !typed.options.remote_options.is_empty()).then(|| typed.clone());
     check::conclude(typed, env)?;
     if typed.server && typed.options.arg_style == super::ArgStyle::Secluded && !typed.secluded_read {
         return Ok(Wish::ReadArgs(Secluded(Box::new(mem::take(typed)))));
@@ -119,7 +121,27 @@ fn make_wish(typed: &mut Typed, words: &[Vec<u8>], env: Env) -> Result<Wish> {
         let role = if typed.options.mode == Mode::ServerSender { "sender" } else { "Receiver" };
         return Err(help::usage_error().by(role));
     }
+    if let Some(before) = before
+        && matches!(Target::of(&typed.options), Ok(Target::Local { .. }))
+    {
+        typed.options.local_far = Some(Box::new(far_side(before, env)?));
+    }
     Ok(Wish::Run(Box::new(mem::take(&mut typed.options))))
+}
+
+/// The options of a local copy's receiving end, for which `-M` says more. C: pipe.c local_child
+fn far_side(mut typed: Typed, env: Env) -> Result<Options> {
+    let words = mem::take(&mut typed.options.remote_options);
+    typed.options.log_file = None;
+    let taken = Pass::over(FLAGS, Line::plain(&words), &words).replay(&mut typed);
+    match taken {
+        Ok(Ending::Done) => {}
+        Ok(_) | Err(Stop::Print(_)) => return Err(Error::silent(ExitCode::SYNTAX)),
+        Err(Stop::Failed(error)) => return Err(error),
+    }
+    check::conclude(&mut typed, env)?;
+    check::refuse_later(&typed)?;
+    Ok(typed.options)
 }
 
 /// Information follows `--quiet` and `--stderr`; a server has only its stderr.

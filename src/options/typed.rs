@@ -42,7 +42,7 @@ pub enum MapFrom {
 /// The options as they stand after the last one read: simple ones in `options`, the others here as the user left them.
 ///
 /// The numbers have the reference's meaning (C: the globals of options.c).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Typed {
     pub options: Options,
     pub args: Vec<Vec<u8>>,
