@@ -19,7 +19,7 @@ use nix::{
 
 use harness::{
     Case, PIPES, Way, check_all, everywhere, in_each_place, process,
-    programs::{AGAINST_OLD, Program},
+    programs::{self, AGAINST_OLD, AGAINST_REFERENCE, Program},
     zoo,
 };
 
@@ -144,6 +144,34 @@ fn backups_elsewhere() {
             zoo::file(&top.join("bak"), b"in the way");
         }),
     ]);
+}
+
+/// Things that the source has not, and directories that may be looked into only.
+fn closed_backups(top: &Path, source: &Path) {
+    old(top, source);
+    zoo::file(&top.join("gone"), b"to be deleted");
+    fs::create_dir_all(top.join("sub/gone")).unwrap();
+    zoo::file(&top.join("sub/gone/file"), b"to be deleted");
+    fs::create_dir_all(top.join("bak")).unwrap();
+    fs::create_dir_all(top.with_file_name("nothing-for-us")).unwrap();
+    zoo::settle_dirs(top);
+    zoo::set_mode(&top.join("bak"), 0o555);
+}
+
+#[test]
+fn backups_that_cannot_be_made() {
+    let closed = |name, args: &str| row(name, args).before(closed_backups).by_nobody().unordered();
+    // a directory that only root may write to, unlike the destination
+    let elsewhere = |name, args: &str| closed(name, &format!("{args} --backup-dir=../nothing-for-us"));
+    let below = |name, args: &str| closed(name, &format!("{args} --backup-dir=bak --exclude=/bak"));
+    in_each_place(&[below("replaced without a backup", "-rltpi --include=/sub/ --include=/sub/link --exclude=*")]);
+    let deleted = [
+        elsewhere("deleted without a backup", "-rltpi --delete --existing --ignore-existing"),
+        below("deleted with a closed directory", "-rltpi --delete --existing --ignore-existing"),
+        below("deleted before, closed directory", "-rltpi --delete-before --existing --ignore-existing"),
+    ];
+    // As the client that pulls the reference has forgotten why when it comes to say so.
+    check_all(&deleted, &[(&[Way::Local], &programs::ALONE), (&[Way::PipePush], &AGAINST_REFERENCE)]);
 }
 
 #[test]

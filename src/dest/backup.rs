@@ -96,11 +96,13 @@ pub fn applies_to_deleted(dest: Dest<'_>, path: &[u8]) -> bool {
     })
 }
 
-/// Keeps what stands at `path` under its backup's name; `None`: it cannot be, which was said.
-/// C: backup.c make_backup
-pub fn keep(remover: &mut Remover<'_>, path: &[u8], prefer: Prefer) -> Option<Kept> {
+/// Keeps what stands at `path` under its backup's name. C: backup.c make_backup
+///
+/// # Errors
+/// It cannot be, which was said, if there is a word for it.
+pub fn keep(remover: &mut Remover<'_>, path: &[u8], prefer: Prefer) -> io::Result<Kept> {
     let dest = remover.dest;
-    let Ok(stat) = dest.root.stat(path) else { return Some(Kept::Nothing) };
+    let Ok(stat) = dest.root.stat(path) else { return Ok(Kept::Nothing) };
     let spot = spot(remover, path)?;
     let kept = match dest.rules.dry_run {
         _ if leaves_tree(dest, path, &stat) => Kept::Copied,
@@ -111,38 +113,43 @@ pub fn keep(remover: &mut Remover<'_>, path: &[u8], prefer: Prefer) -> Option<Ke
     if kept != Kept::Nothing {
         tell(dest, path, &spot);
     }
-    Some(kept)
+    Ok(kept)
 }
 
-/// Copies the file at `path`, which is about to be written into, to its backup's name; `None`: it cannot be, which was
-/// said. C: in generator.c recv_generator
-pub fn duplicate(remover: &mut Remover<'_>, path: &[u8]) -> Option<()> {
+/// Copies the file at `path`, which is about to be written into, to its backup's name. C: in generator.c recv_generator
+///
+/// # Errors
+/// As for [`keep`].
+pub fn duplicate(remover: &mut Remover<'_>, path: &[u8]) -> io::Result<()> {
     let dest = remover.dest;
     let spot = spot(remover, path)?;
-    let stat = dest.root.stat(path).ok()?;
-    copy_file(dest, path, &spot, &stat, How::default()).ok()?;
+    let stat = dest.root.stat(path)?;
+    copy_file(dest, path, &spot, &stat, How::default())?;
     tell(dest, path, &spot);
-    Some(())
+    Ok(())
 }
 
 /// Where the backup of `path` is, or will be.
-pub fn place<'a>(dest: Dest<'a>, path: &[u8]) -> Option<Spot<'a>> {
-    let Backups { suffix, dir } = dest.places.backups.as_ref()?;
+///
+/// # Errors
+/// The directory for it cannot be made.
+pub fn place<'a>(dest: Dest<'a>, path: &[u8]) -> io::Result<Spot<'a>> {
+    let Some(Backups { suffix, dir }) = &dest.places.backups else { return Err(io::ErrorKind::Unsupported.into()) };
     let name = bytes![path, suffix];
-    Some(match dir {
+    Ok(match dir {
         None => Spot { root: dest.root, shown: name.clone().into(), path: name.into() },
         Some(dir) => Spot { root: dir.root(dest)?, shown: bytes![dir.text, name].into(), path: name.into() },
     })
 }
 
 /// The same, the directories there made. C: backup.c get_backup_name
-fn spot<'a>(remover: &mut Remover<'a>, path: &[u8]) -> Option<Spot<'a>> {
+fn spot<'a>(remover: &mut Remover<'a>, path: &[u8]) -> io::Result<Spot<'a>> {
     let dest = remover.dest;
     let spot = place(dest, path)?;
     if let Some(dir) = dest.places.backups.as_ref().and_then(|backups| backups.dir.as_ref()) {
         dir.see_to_dirs(remover, spot.root, path)?;
     }
-    Some(spot)
+    Ok(spot)
 }
 
 fn tell(dest: Dest<'_>, path: &[u8], spot: &Spot<'_>) {
@@ -175,16 +182,16 @@ fn leaves_tree(dest: Dest<'_>, path: &[u8], stat: &Stat) -> bool {
 }
 
 /// Links, moves or copies, whichever works first. C: backup.c make_backup_inner
-fn put(remover: &mut Remover<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>, prefer: Prefer) -> Option<Kept> {
+fn put(remover: &mut Remover<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>, prefer: Prefer) -> io::Result<Kept> {
     let dest = remover.dest;
     match link_or_rename(dest, path, stat, spot, prefer) {
-        Ok(kept) => return Some(kept),
+        Ok(kept) => return Ok(kept),
         Err(error) if is_in_the_way(&error) => {
             if !clear(remover, spot) {
-                return None;
+                return Err(in_the_way());
             }
             if let Ok(kept) = link_or_rename(dest, path, stat, spot, prefer) {
-                return Some(kept);
+                return Ok(kept);
             }
         }
         Err(_) => {}
@@ -217,6 +224,11 @@ fn is_in_the_way(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EEXIST | libc::EISDIR))
 }
 
+/// Of what stays in the way of a backup it was said why.
+fn in_the_way() -> io::Error {
+    io::Error::from_raw_os_error(libc::EIO)
+}
+
 /// Removes what has the backup's name, a directory with all in it that no rule spares; false, with a message, if it
 /// cannot go.
 fn clear(remover: &mut Remover<'_>, spot: &Spot<'_>) -> bool {
@@ -238,7 +250,7 @@ fn remove(remover: &mut Remover<'_>, spot: &Spot<'_>, stat: &Stat) -> bool {
 }
 
 /// A copy on another file system.
-fn copy(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>) -> Option<Kept> {
+fn copy(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>) -> io::Result<Kept> {
     let options = dest.options;
     let made = match Kind::of(stat.mode) {
         Kind::Device if dest.rules.privileged && options.devices => make_node(dest, path, stat, spot),
@@ -247,21 +259,20 @@ fn copy(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>) -> Option<Kep
         Kind::Regular => {
             let exact = How { exact_times: true, ..How::default() };
             if let Err(error) = copy_file(dest, path, spot, stat, exact) {
-                if was_stopped(&error) {
-                    return None;
+                if !was_stopped(&error) {
+                    let what = bytes!["keep_backup failed: ", dest.names.full(path), " -> \"", spot.shown(), "\""];
+                    dest.log.syserr(LogCode::Error, what, &error);
                 }
-                let what = bytes!["keep_backup failed: ", dest.names.full(path), " -> \"", spot.shown(), "\""];
-                dest.log.syserr(LogCode::Error, what, &error);
-                return None;
+                return Err(error);
             }
             debug(dest, "COPY", path);
-            return Some(Kept::Copied);
+            return Ok(Kept::Copied);
         }
         _ => {
             if dest.log.info(Info::Nonreg) >= 1 {
                 dest.log.say(LogCode::Info, bytes!["make_bak: skipping non-regular file ", path]);
             }
-            return Some(Kept::Nothing);
+            return Ok(Kept::Nothing);
         }
     };
     if made && let Ok(now) = spot.root.stat(&spot.path) {
@@ -269,7 +280,7 @@ fn copy(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>) -> Option<Kep
         let how = How { exact_times: true, ..How::default() };
         dest.setter().set(Target::At(spot.root, &spot.path), spot.shown(), &as_it_is(stat, acls.as_ref()), &now, how);
     }
-    Some(Kept::Copied)
+    Ok(Kept::Copied)
 }
 
 fn make_node(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>) -> bool {
@@ -361,73 +372,73 @@ fn was_stopped(error: &io::Error) -> bool {
 
 impl BackupDir {
     /// The directory itself, made where it is missing. If it cannot be, the reference has no word for it either.
-    fn root(&self, dest: Dest<'_>) -> Option<&Root> {
+    fn root(&self, dest: Dest<'_>) -> io::Result<&Root> {
         if let Some(root) = self.root.get() {
-            return Some(root);
+            return Ok(root);
         }
         let (named, mode) = (named(dest.options), dest.rules.default_perms());
         let made = match dest.rules.dry_run {
-            false => dest.root.make_beside(&self.text, mode, &named, Follow::Never).ok()?,
+            false => dest.root.make_beside(&self.text, mode, &named, Follow::Never)?,
             true => dest.root.with_rule(Follow::Never), // nothing is made or looked at below it
         };
-        Some(self.root.get_or_init(|| made))
+        Ok(self.root.get_or_init(|| made))
     }
 
     /// Makes sure of the directories that hold the backup of `path`. C: backup.c copy_valid_path
-    fn see_to_dirs(&self, remover: &mut Remover<'_>, root: &Root, path: &[u8]) -> Option<()> {
+    fn see_to_dirs(&self, remover: &mut Remover<'_>, root: &Root, path: &[u8]) -> io::Result<()> {
         let (dir, _) = split(path);
         let mut known = self.known.borrow_mut();
         if remover.dest.rules.dry_run || dir == known.as_slice() {
-            return Some(());
+            return Ok(());
         }
         let is_known = |end: usize| {
             known.starts_with(dir.get(..end).unwrap_or(dir)) && { matches!(known.get(end), None | Some(b'/')) }
         };
         let ends = dir.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([dir.len()]);
-        let mut seen = Some(());
+        let mut seen = Ok(());
         for end in ends.filter(|&end| end > 0 && !is_known(end)) {
-            seen = self.see_to(remover, root, dir.get(..end)?);
-            if seen.is_none() {
+            seen = self.see_to(remover, root, dir.get(..end).unwrap_or(dir));
+            if seen.is_err() {
                 break;
             }
         }
         known.clear();
-        if seen.is_some() {
+        if seen.is_ok() {
             known.extend_from_slice(dir);
         }
         seen
     }
 
     /// Makes sure that `dir` is a directory; a new one is like the one at the destination.
-    fn see_to(&self, remover: &mut Remover<'_>, root: &Root, dir: &[u8]) -> Option<()> {
+    fn see_to(&self, remover: &mut Remover<'_>, root: &Root, dir: &[u8]) -> io::Result<()> {
         const TRIES: u32 = 10;
         let dest = remover.dest;
         for _ in 0..TRIES {
             match root.stat(dir) {
-                Ok(stat) if stat.is_dir() => return Some(()),
+                Ok(stat) if stat.is_dir() => return Ok(()),
                 Ok(stat) => {
                     let spot = Spot { root, path: dir.into(), shown: bytes![self.text, dir].into() };
-                    remove(remover, &spot, &stat).then_some(())?;
+                    remove(remover, &spot, &stat).then_some(()).ok_or_else(in_the_way)?;
                 }
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-                Err(error) => return self.failed(dest, "lstat", dir, &error),
+                Err(error) => return Err(self.failed(dest, "lstat", dir, error)),
             }
             match root.mkdir(dir, 0o777 & !dest.rules.umask) {
                 Ok(()) => {
                     self.adopt_attributes(dest, root, dir);
-                    return Some(());
+                    return Ok(());
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {} // the other thread was quicker
-                Err(error) => return self.failed(dest, "mkdir", dir, &error),
+                Err(error) => return Err(self.failed(dest, "mkdir", dir, error)),
             }
         }
-        self.failed(dest, "mkdir", dir, &io::Error::from_raw_os_error(libc::EEXIST))
+        Err(self.failed(dest, "mkdir", dir, io::Error::from_raw_os_error(libc::EEXIST)))
     }
 
-    fn failed(&self, dest: Dest<'_>, what: &str, dir: &[u8], error: &io::Error) -> Option<()> {
+    fn failed(&self, dest: Dest<'_>, what: &str, dir: &[u8], error: io::Error) -> io::Error {
         let line = bytes!["backup ", what, " ", self.text, dir, " failed"];
-        dest.log.syserr(LogCode::Error, line, error);
-        None
+        dest.log.syserr(LogCode::Error, line, &error);
+        error
     }
 
     fn adopt_attributes(&self, dest: Dest<'_>, root: &Root, dir: &[u8]) {
@@ -455,7 +466,7 @@ mod tests {
     use crate::dest::fixture::Fixture;
 
     fn keep(fixture: &Fixture, path: &[u8], prefer: Prefer) -> Option<Kept> {
-        fixture.removing(|remover| super::keep(remover, path, prefer))
+        fixture.removing(|remover| super::keep(remover, path, prefer)).ok()
     }
 
     fn with_dir(dir: &str) -> Fixture {
@@ -507,7 +518,7 @@ mod tests {
         fs::write(fixture.path().join("f"), "old content").unwrap();
         fixture.dest().root.chmod(b"f", 0o4751).unwrap();
         fixture.dest().root.set_times(b"f", None, Some((1_000_000_000, 5))).unwrap();
-        assert_eq!(fixture.removing(|remover| duplicate(remover, b"f")), Some(()));
+        fixture.removing(|remover| duplicate(remover, b"f")).unwrap();
         let stat = fixture.dest().root.stat(b"bak/f").unwrap();
         assert_eq!((stat.mode, stat.mtime, stat.nlink), (0o104751, (1_000_000_000, 5), 1));
         assert_eq!(fs::read(fixture.path().join("bak/f")).unwrap(), b"old content");

@@ -135,7 +135,7 @@ pub fn leave_aside(dest: Dest<'_>, open: File, aside: &PartialSpot<'_>, done: Fi
 pub fn release(remover: &mut Remover<'_>, path: &[u8]) -> bool {
     let dest = remover.dest;
     let Some(aside) = partial::spot(dest, path) else { return false };
-    if dest.places.backups.is_some() && backup::keep(remover, path, Prefer::Link).is_none() {
+    if dest.places.backups.is_some() && backup::keep(remover, path, Prefer::Link).is_err() {
         return false;
     }
     tell_renaming(dest, aside.file.shown(), path);
@@ -177,7 +177,7 @@ pub fn keep_partial(remover: &mut Remover<'_>, temp: Temp<'_>, path: &[u8], want
 /// What stands in the new file's place goes to the backups.
 fn keep_old(remover: &mut Remover<'_>, done: Finished<'_>) -> Result<()> {
     let keeps = done.keeps_old && remover.dest.places.backups.is_some();
-    if !keeps || backup::keep(remover, done.path, Prefer::Link).is_some() {
+    if !keeps || backup::keep(remover, done.path, Prefer::Link).is_ok() {
         return Ok(());
     }
     Err(Error::silent(if signal::received().is_some() { ExitCode::SIGNAL } else { ExitCode::FILE_IO }))

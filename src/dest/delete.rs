@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     bytes,
-    error::Error,
+    error::{Error, Result},
     filter::{Filters, Name, Place},
     fs::Root,
     log::LogCode,
@@ -107,6 +107,26 @@ pub struct Removals {
 impl Removals {
     pub fn new(lister: Lister) -> Self {
         Self { lister, counts: DeleteStats::default(), skipped: 0, failed: None }
+    }
+
+    /// Lets `act` remove things; `each` hears of every deletion, and ends the run where it fails.
+    pub fn through<T>(
+        &mut self,
+        dest: Dest<'_>,
+        filters: &mut Filters,
+        mut each: impl FnMut(&[u8], u32) -> Result<()>,
+        act: impl FnOnce(&mut Remover<'_>) -> T,
+    ) -> Result<T> {
+        let mut going = Ok(());
+        let mut on_delete = |path: &[u8], mode: u32| {
+            going = each(path, mode);
+            going.is_ok()
+        };
+        let done = act(&mut Remover { dest, removals: self, filters, on_delete: &mut on_delete, backups: None });
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => going.map(|()| done),
+        }
     }
 }
 
@@ -250,9 +270,13 @@ impl<'a> Remover<'a> {
     /// What is deleted goes to the backups.
     fn keep(&mut self, path: &[u8]) -> (&'static str, io::Result<()>) {
         match backup::keep(self, path, Prefer::Rename) {
-            Some(Kept::Copied) if !self.dest.rules.dry_run => ("unlink", self.dest.root.unlink(path)),
-            Some(_) => ("make_backup", Ok(())),
-            None => ("make_backup", Err(io::Error::from_raw_os_error(libc::EIO))), // why was said
+            Ok(Kept::Copied) if !self.dest.rules.dry_run => ("unlink", self.dest.root.unlink(path)),
+            Ok(_) => ("make_backup", Ok(())),
+            // Such an error would pass for one of the deletion.
+            Err(error) if matches!(error.raw_os_error(), None | Some(libc::ENOENT | libc::ENOTEMPTY)) => {
+                ("make_backup", Err(io::Error::from_raw_os_error(libc::EIO)))
+            }
+            Err(error) => ("make_backup", Err(error)),
         }
     }
 

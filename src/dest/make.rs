@@ -74,12 +74,12 @@ pub fn node(remover: &mut Remover<'_>, path: &[u8], node: Node<'_>, existing: Op
     if existing_file.is_some() && dest.places.backups.is_some() {
         let prefer = if beside.is_some() { Prefer::Link } else { Prefer::Rename };
         match backup::keep(remover, path, prefer) {
-            None => return false,
+            Err(_) => return false,
             // On another file system it could not be moved.
-            Some(Kept::Copied) if prefer == Prefer::Rename && !dest.rules.dry_run => {
+            Ok(Kept::Copied) if prefer == Prefer::Rename && !dest.rules.dry_run => {
                 let _ = dest.root.unlink(path); // making the new one will tell
             }
-            Some(_) => {}
+            Ok(_) => {}
         }
     } else if beside.is_none()
         && let Some(stat) = existing

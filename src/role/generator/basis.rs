@@ -100,7 +100,7 @@ impl Generator<'_> {
             return Ok(());
         }
         if for_real && self.loses_old(visit, &origin) && !matches!(basis, Basis::Unreadable) {
-            if self.removing(|remover| backup::duplicate(remover, visit.path))?.is_none() {
+            if self.removing(|remover| backup::duplicate(remover, visit.path))?.is_err() {
                 return Ok(()); // which was said
             }
             if opens {

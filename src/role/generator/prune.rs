@@ -131,21 +131,17 @@ impl Generator<'_> {
         let Self { transfer, log, writer, root, names, places, prune, filters, .. } = self;
         let dest = Dest { root, names, rules: &transfer.rules, options: &transfer.options, places, log };
         let Prune { removals, deletions, told, .. } = prune;
-        let mut going = Ok(());
-        let mut on_delete = |path: &[u8], mode: u32| {
+        let each = |path: &[u8], mode: u32| {
             deletions.happened(path, mode, |name| {
                 writer.message(Tag::Deleted, name);
             });
             *told = told.wrapping_add(1);
-            let sent = if told.is_multiple_of(STRIDE) { writer.flush() } else { Ok(()) };
-            going = sent.and_then(|()| check_going_on(log));
-            going.is_ok()
+            if told.is_multiple_of(STRIDE) {
+                writer.flush()?;
+            }
+            check_going_on(log)
         };
-        let done = act(&mut Remover { dest, removals, filters, on_delete: &mut on_delete, backups: None });
-        match removals.failed.take() {
-            Some(error) => Err(error),
-            None => going.map(|()| done),
-        }
+        removals.through(dest, filters, each, act)
     }
 
     /// At the visit of a directory (`--delete-during`, `--delete-delay`).

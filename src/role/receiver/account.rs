@@ -52,16 +52,10 @@ impl Work<'_> {
     pub(super) fn removing<T>(&mut self, act: impl FnOnce(&mut Remover<'_>) -> T) -> Result<T> {
         let Self { dest, log, account, .. } = self;
         let Account { removals, filters, deletions, message } = account;
-        let mut going = Ok(());
-        let mut on_delete = |path: &[u8], mode: u32| {
+        let each = |path: &[u8], mode: u32| {
             deletions.happened(path, mode, |name| message(name));
-            going = check_going_on(log);
-            going.is_ok()
+            check_going_on(log)
         };
-        let done = act(&mut Remover { dest: *dest, removals, filters, on_delete: &mut on_delete, backups: None });
-        match removals.failed.take() {
-            Some(error) => Err(error),
-            None => going.map(|()| done),
-        }
+        removals.through(*dest, filters, each, act)
     }
 }

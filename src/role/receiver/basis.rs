@@ -82,8 +82,8 @@ impl<'p> Place<'p> {
                 None => Self { root: None, ..Self::own(dest, path) },
             }),
             Basis::Backup => Ok(match backup::place(dest, path) {
-                Some(backup) => Self::spot(backup, basis),
-                None => Self::own(dest, path),
+                Ok(backup) => Self::spot(backup, basis),
+                Err(_) => Self::own(dest, path),
             }),
             Basis::Same => Ok(Self::own(dest, path)),
         }
