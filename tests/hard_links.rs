@@ -709,3 +709,90 @@ fn leaders_that_vanish() {
         }
     }
 }
+
+/// Other names have another beginning than the file.
+fn another_beginning(destination: &Path, source: &Path) {
+    settled(destination, source, |top| {
+        for name in ["three", "m/inner/three", "m/inner/deep/three", "z/three", "pair-1", "pair-2"] {
+            let bytes = fs::read(top.join(name)).expect("read");
+            fs::remove_file(top.join(name)).expect("remove");
+            if name != "three" && name != "pair-2" {
+                zoo::file(&top.join(name), &zoo::noise(bytes.len() / 2, 7));
+            }
+        }
+    });
+}
+
+/// With incremental lists the reference hangs, and else breaks off: ours is looked at alone.
+#[test]
+fn leaders_that_fail_their_sum_once() {
+    for version in [32, 31, 30, 29, 28] {
+        for list in ["", "--no-inc-recursive"] {
+            let args = format!("-aHi --append-verify {list} --protocol={version}");
+            ours_alone(&update("another beginning", &args, another_beginning), 0, |run| {
+                let three = "m/inner/deep/three m/inner/three three z/three";
+                assert_eq!(one_file(run, "m/inner/deep/three"), three, "{args}");
+                assert_eq!(one_file(run, "pair-1"), "pair-1 pair-2", "{args}");
+            });
+        }
+    }
+}
+
+#[test]
+fn appended_over_crossed_links() {
+    written_over("--append", &STATES[4..5]);
+    everywhere(&[update("crossed", "-aHi --append-verify", crossed).unordered()]);
+    // Where the whole list is there at once the reference tells of a link after the end of the last phase.
+    ours_alone(&update("crossed", "-aHi --append-verify --no-inc-recursive", crossed), 0, |run| {
+        // They were one file before, and are written to where they stand.
+        assert_eq!(one_file(run, "a/early"), "a/early pair-1 pair-2 z/late");
+    });
+}
+
+/// A group of four in three directories, whose first two names nobody may read.
+fn closed_group(top: &Path) {
+    for name in ["a", "b", "c"] {
+        dir(top.join(name));
+    }
+    zoo::file(&top.join("b/two"), b"nobody reads this\n");
+    zoo::set_mode(&top.join("b/two"), 0o000);
+    link(top, "b/two", "a/one");
+    link(top, "b/two", "c/three");
+    link(top, "b/two", "c/four");
+    zoo::file(&top.join("open"), b"everybody reads this\n");
+    link(top, "open", "a/open");
+    zoo::settle_dirs(top);
+}
+
+/// What stands at the destination may not be written to.
+fn closed_at_destination(destination: &Path, source: &Path) {
+    settled(destination, source, |top| {
+        for name in ["pair-1", "pair-2", "three", "z/three"] {
+            fs::remove_file(top.join(name)).expect("remove");
+            zoo::file(&top.join(name), b"old");
+            zoo::set_mode(&top.join(name), 0o444);
+        }
+    });
+}
+
+#[test]
+fn leaders_that_cannot_be_read() {
+    let closed =
+        |args: &str| Case::new("closed source", &format!("-rlptHi {args}")).tree(closed_group).by_nobody().unordered();
+    everywhere(&[closed("")]);
+    // Here too the reference speaks after the end, or before protocol 30 gives up.
+    for args in ["--no-inc-recursive", "--no-inc-recursive --protocol=30", "--protocol=29", "--protocol=28"] {
+        ours_alone(&closed(args), 23, |run| {
+            assert_eq!(one_file(run, "a/open"), "a/open open", "{args}");
+            assert_eq!(run.tree.paths().filter(|path| path.starts_with(b"c/")).count(), 0, "{args}");
+        });
+    }
+}
+
+#[test]
+fn leaders_that_cannot_be_written() {
+    for list in ["", "--no-inc-recursive", "--protocol=29"] {
+        let args = format!("-rltHi --inplace {list}");
+        everywhere(&[update("closed destination", &args, closed_at_destination).by_nobody().unordered()]);
+    }
+}
