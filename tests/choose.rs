@@ -202,6 +202,7 @@ fn listed_names_that_are_missing() {
         listed("missing names, recursing", "-ai -r", MISSING).unordered(),
         listed("missing names, names alone", "-ai --no-R", MISSING).unordered(),
         listed("all are missing", "-ai", b"nowhere\n").unordered(),
+        listed("missing directories of several names", "-rl --delete-missing-args", b"no/a/b\n./no/c/d\nto/e\nno/f\n"),
     ]);
 }
 

@@ -504,6 +504,21 @@ fn deletions() {
     ]);
 }
 
+/// Below is a link that leads nowhere, which counts before anything is deleted above.
+#[test]
+fn nothing_is_deleted_after_an_error() {
+    fn unreadable(top: &Path) {
+        symlink("nowhere", dir(top.join("deep/below")).join("dangling")).expect("symlink");
+        zoo::settle_dirs(top);
+    }
+    fn extra(destination: &Path, _: &Path) {
+        zoo::file(&dir(destination.join("extra")).join("file"), b"x");
+        zoo::settle_dirs(destination);
+    }
+    let case = |when| Case::new("links followed, one leads nowhere", when).tree(unreadable).before(extra).unordered();
+    everywhere(&[case("-aHLi --delete-during"), case("-aHLi --delete-delay --max-delete=1")]);
+}
+
 /// And an empty directory beside the destination.
 fn crossed_with_room(destination: &Path, source: &Path) {
     crossed(destination, source);

@@ -195,7 +195,8 @@ impl Walker {
     ) -> Result<()> {
         debug_assert!(start < slash && slash < name.len());
         let (dir, rest) = (&name[..slash], &name[slash + 1..]);
-        if self.implied.source != Some(source) || self.implied.path != dir {
+        // One that is gone is looked for again by each name.
+        if self.implied.group.is_none() || self.implied.source != Some(source) || self.implied.path != dir {
             let listed = self.list_implied(segment, source, dir)?;
             let is_dir = listed.is_some_and(|at| segment.entry(at).is_dir());
             self.implied = Implied { path: dir.to_vec(), source: Some(source), group: None };

@@ -225,9 +225,13 @@ impl<'a> Generator<'a> {
     /// Visits every entry once, segment by segment, as they arrive.
     fn walk(&mut self) -> Result<()> {
         while let Some(segment) = self.list.segment(self.current).map(Arc::clone) {
-            // A name that leads should be the last of its group, as far as can be known.
+            // A name that leads should be the last of its group, as far as can be known. What the sender could not read of
+            // all that counts at once.
             while self.groups.is_some() && !self.list_end && self.list.total() < LINKS_AHEAD {
                 self.wait()?;
+            }
+            if self.groups.is_some() {
+                self.io_error |= self.progress.iter().fold(0, |bits, progress| bits | progress.io_error);
             }
             self.walk_segment(&segment)?;
             if !self.incremental() {
