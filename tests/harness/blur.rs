@@ -156,6 +156,12 @@ fn without_temporary(line: &str) -> String {
     {
         return format!("{head}] copy_file {from} => {stem}.@: {reason}");
     }
+    if let Some((head, tail)) = line.split_once("] rename \"")
+        && let Some((from, to)) = tail.split_once("\" -> \"")
+        && let Some((stem, _)) = from.rsplit_once('.')
+    {
+        return format!("{head}] rename \"{stem}.@\" -> \"{to}");
+    }
     match line.strip_prefix("renaming ").and_then(|rest| rest.split_once(" to ")) {
         Some((_, name)) => format!("renaming @ to {name}"),
         None => line.to_string(),

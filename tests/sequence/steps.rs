@@ -229,11 +229,13 @@ impl Dice {
         if options.iter().any(|option| option.starts_with("--append")) {
             options.retain(|option| !(option.contains("-dest=") || option.starts_with("-y") || option == "-S"));
         }
-        // Other names of a link that is ignored for leading out are lost track of by the reference; and it hangs where
-        // deletions are put off while names are left as they are.
+        // Other names of a link that is ignored for leading out, or of what is elsewhere, are lost track of by the reference;
+        // and where names are left as they are it hangs when the list is incremental, or deletions are put off.
         if options.iter().any(|option| option == "-H") {
-            let left = options.iter().any(|option| option == "--ignore-existing");
-            options.retain(|option| !(option.contains("--safe-links") || left && option.contains("--delete-delay")));
+            let left = options.iter().any(|option| option.contains("-existing"));
+            let lost = |option: &str| option.contains("--safe-links") || option.contains("--compare-dest");
+            options.retain(|option| !(lost(option) || left && option.contains("--delete-delay")));
+            options.extend(left.then(|| "--no-inc-recursive".into()));
         }
         // What the receiver builds a file on may have become a pipe since it was chosen: the reference waits for what is in it.
         if options.iter().any(|option| option.starts_with("-y")) {
@@ -250,7 +252,7 @@ impl Dice {
         let in_place = has("--inplace") || has("--append");
         let before_29 = ["-y", "-m", "-C", "--partial-dir=.."].iter().any(|start| has(start))
             || several
-            || in_place && (has("-b") || has("--backup"))
+            || in_place && (has("-b") || has("--backup") || told("-dest="))
             || has("--filter=") && told("--delete-excluded");
         if old(&[27, 28, 29]) && told("--no-implied-dirs") || old(&[27, 28]) && before_29 {
             options.retain(|option| !option.starts_with("--protocol="));
