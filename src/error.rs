@@ -125,7 +125,9 @@ impl Error {
 /// A system error in the C library's words alone: `Permission denied`.
 pub fn errno_words(error: &io::Error) -> String {
     let mut text = error.to_string();
-    if let Some(end) = text.rfind(" (os error ") {
+    // An error of our own that reads as the system's has the number alone.
+    let number = if error.raw_os_error().is_some() { " (os error " } else { " (" };
+    if let Some(end) = text.rfind(number).filter(|_| text.ends_with(')')) {
         text.truncate(end);
     }
     text

@@ -14,7 +14,7 @@ use std::{
 
 use super::Entry;
 use crate::{
-    fs::{Follow, Root, is_untrusted_link},
+    fs::{Follow, Named, OutOfBounds, Root, is_out_of_bounds, is_untrusted_link},
     options::Options,
     sys::stat,
     text::path::{Clean, DotDot, clean, inside},
@@ -54,11 +54,12 @@ impl Source {
         &self.shown
     }
 
-    fn open(&self, rules: Rules) -> io::Result<Trees> {
-        let named = Root::open_named(&self.path, Follow::Always, rules.named)?;
+    fn open(&self, rules: &Rules) -> io::Result<Trees> {
+        let named = Root::open_named(&self.path, Follow::Always, rules.named.follow())?;
         stat::lstat_at(named.handle(), c".")?; // one may be opened without being searchable
         let tree = named.with_rule(rules.below);
-        let mut trees = Trees { named, tree, rooted: self.rooted, beyond: Vec::new() };
+        let (named, bounds) = (named.within(&rules.named), rules.named.check(&named));
+        let mut trees = Trees { named, bounds, tree, rooted: self.rooted, beyond: Vec::new() };
         for dir in self.trusted.iter().rev() {
             trees.trust(dir);
         }
@@ -83,6 +84,8 @@ fn quoted(dir: &[u8], path: &[u8]) -> Vec<u8> {
 pub struct Trees {
     /// For a look at what was named.
     named: Root,
+    /// An error if the directory itself is out of bounds: then so is what a list names in it.
+    bounds: io::Result<()>,
     /// For reading directories and files: links lead no further than the options allow.
     tree: Root,
     rooted: bool,
@@ -110,7 +113,10 @@ impl Trees {
 
     /// The directory handle, and the name there, of what the user named.
     pub(super) fn parent<'p>(&self, path: &'p [u8]) -> io::Result<(Arc<OwnedFd>, &'p [u8])> {
-        self.named.parent(self.below(path))
+        match &self.bounds {
+            Err(_) => Err(io::Error::other(OutOfBounds)),
+            Ok(()) => self.named.parent(self.below(path)),
+        }
     }
 
     /// Whether what was named may be looked at through the link that it is.
@@ -118,7 +124,9 @@ impl Trees {
     /// # Errors
     /// In a list, a link that leads in a circle, or over one that belongs to somebody else.
     pub(super) fn may_follow(&self, path: &[u8]) -> io::Result<()> {
-        let refused = |error: &io::Error| error.raw_os_error() == Some(libc::ELOOP) || is_untrusted_link(error);
+        let refused = |error: &io::Error| {
+            error.raw_os_error() == Some(libc::ELOOP) || is_untrusted_link(error) || is_out_of_bounds(error)
+        };
         match self.named.follow() {
             Follow::Always => Ok(()),
             _ => self.named.directory(self.below(path)).err().filter(refused).map_or(Ok(()), Err),
@@ -156,9 +164,8 @@ pub struct Sources {
 }
 
 /// Which links are followed: on the way to what was named, and below it.
-#[derive(Clone, Copy)]
 struct Rules {
-    named: Follow,
+    named: Named,
     below: Follow,
 }
 
@@ -174,7 +181,10 @@ impl Sources {
             start: std::env::current_dir()?.into_os_string().into_vec(),
             base: None,
             rules: Rules {
-                named: if free || options.files_from.is_none() { Follow::Always } else { Follow::Trusted },
+                named: match free || options.files_from.is_none() {
+                    true => Follow::Always.into(),
+                    false => Named::new(false, options.confine_root.as_deref()),
+                },
                 below: if free { Follow::Always } else { Follow::Inside },
             },
         })
@@ -203,7 +213,7 @@ impl Sources {
             let mut open = self.open.try_borrow_mut().ok()?;
             let trees = match open.iter().position(|(known, _)| *known == at) {
                 Some(known) => open.remove(known).1,
-                None => self.list.get(at as usize)?.open(self.rules).ok()?,
+                None => self.list.get(at as usize)?.open(&self.rules).ok()?,
             };
             keep(&mut open, at, trees);
         }
@@ -243,7 +253,7 @@ impl Sources {
         let shown = dir.as_deref().map_or(self.start.clone(), |dir| absolute(&self.start, dir));
         let path = if rooted { b"/".to_vec() } else { self.path(dir.as_deref()) };
         let source = Source { dir, path, shown, rooted, trusted: Vec::new(), visit: 0 };
-        let trees = source.open(self.rules).map_err(|error| {
+        let trees = source.open(&self.rules).map_err(|error| {
             (quoted(&self.start, if rooted { b"/" } else { source.dir.as_deref().unwrap_or(b".") }), error)
         })?;
         let at = self.list.len() as u32;

@@ -42,6 +42,17 @@ impl Named {
         self.bounds.is_some()
     }
 
+    /// Whether an open directory is within the bounds, if there are any.
+    ///
+    /// # Errors
+    /// [`OutOfBounds`]
+    pub fn check(&self, dir: &Root) -> io::Result<()> {
+        match self.bounds.as_ref().map(|bounds| bounds.judge(dir.handle())).transpose()? {
+            None | Some(Standing::Inside) => Ok(()),
+            Some(_) => Err(refused()),
+        }
+    }
+
     /// Opens a directory, relative to the current one if the path is; `below` is the rule for what it holds.
     pub fn open_dir(&self, path: &[u8], below: Follow) -> io::Result<Root> {
         Ok(Root::from_named(open_within(CWD, path, self)?, below, self))

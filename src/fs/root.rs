@@ -132,6 +132,11 @@ impl Root {
         }
     }
 
+    /// The same directory; links below it are taken as on the way to what the operator names.
+    pub fn within(&self, named: &Named) -> Self {
+        Self { bounds: named.bounds.clone(), ..self.with_rule(named.follow) }
+    }
+
     pub fn follow(&self) -> Follow {
         self.follow
     }

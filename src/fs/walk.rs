@@ -90,7 +90,9 @@ pub(super) fn open_below(
     if follow == Follow::Always {
         return by_kernel(base, path);
     }
-    match without_links(base, path, true) {
+    // From inside the bounds no way down without links leads out.
+    let is_inside = bounds.is_none_or(|bounds| matches!(bounds.judge(base), Ok(Standing::Inside)));
+    match is_inside.then(|| without_links(base, path, true)).flatten() {
         Some(Err(error)) if follow != Follow::Never && is_link_error(&error) => {}
         Some(result) => return result,
         None => {}

@@ -153,8 +153,8 @@ fn without_moment(line: &str) -> &str {
     }
 }
 
-/// What stands before the number of a process.
-const PROCESSES: &[&str] = &["echo ", "[", "pid=", "Job "];
+/// What stands before the number of a process, or of an open file.
+const PROCESSES: &[&str] = &["echo ", "[", "pid=", "Job ", "/proc/self/fd/"];
 
 /// Times of day, dates, and numbers of processes: digits with colons or dashes between, and long numbers.
 fn without_clock(line: &str) -> String {

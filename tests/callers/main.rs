@@ -4,6 +4,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod confine;
 mod desk;
 mod rrsync;
 

@@ -170,7 +170,11 @@ fn what_only_the_server_can_refuse() {
         zoo::pipe(&desk.at("src/pipe"));
         desk.write("out/far/docs/.rules", "- deep\n");
         std::os::unix::fs::symlink("../../../secret", desk.at("out/far/docs/.outside")).unwrap();
+        std::os::unix::fs::symlink("../../..", desk.at("out/far/docs/way")).unwrap();
+        desk.write("names", "docs/way/secret\nrun.sh\ndocs/way/\n");
         for line in [
+            "-ai --files-from=BOX/names far: BOX/out/back6",
+            "-ai --files-from=BOX/names --no-R far:/ BOX/out/back7",
             "-ai BOX/src/ far:",
             "-ai --filter=:%20.rules far:docs/ BOX/out/back1",
             "-ai --filter=:-%20.outside far:docs/ BOX/out/back2",

@@ -315,7 +315,8 @@ impl Site {
         let (sandbox_text, far) = (sandbox.display().to_string(), self.far(run).unwrap_or_default());
         let named = |arg: &String| arg.replace("{box}", &sandbox_text).replace(FAR, &far.display().to_string());
         let mut argv: Vec<String> = case.args.iter().map(named).collect();
-        let server = [&[ends.server.path().display().to_string()], &case.server_args[..]].concat().join(" ");
+        let server_args: Vec<String> = case.server_args.iter().map(named).collect();
+        let server = [&[ends.server.path().display().to_string()], &server_args[..]].concat().join(" ");
         match way {
             Way::Local => {}
             Way::PipePush | Way::PipePull => argv.extend(["-e".into(), stand_in().display().to_string()]),
