@@ -21,6 +21,7 @@ use oc_rsync::{
     },
     hash::Algorithm,
     log::{Log, LogCode, Sink, Speaker},
+    meta::xattr,
     options::{Delete, Dirs, FilterArg, Levels, Options, Super},
     proto::{
         Compat, Protocol, Side, args as proto_args, filters as proto_filters, handshake as proto_handshake,
@@ -50,6 +51,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("lists", lists),
     ("patterns", patterns),
     ("batches", batches),
+    ("xattrs", xattrs),
 ];
 
 /// The bytes in pieces of one size, as a slow peer would send them.
@@ -318,6 +320,32 @@ struct Deaf;
 
 impl Sink for Deaf {
     fn line(&self, _: LogCode, _: &[u8]) {}
+}
+
+/// Lists of extended attributes, requests for long values and the answers: what was understood can be told again.
+pub fn xattrs(data: &[u8]) {
+    let (setting, data) = settings(data);
+    let super_user = if setting & 2 == 0 { Super::Yes } else { Super::No };
+    let options = Options { xattrs: 1 + setting % 2, super_user, ..Options::default() };
+    let Some(policy) = xattr::Policy::of(&options, false) else { return };
+    let log = Log::new(Levels::default(), Arc::new(Deaf), Speaker::Receiver);
+    let (mut reader, mut received) = (Reader::over(data), xattr::Received::new(policy.clone()));
+    let (mut told, mut again) = (xattr::Sent::new(&policy), xattr::Received::new(policy));
+    while let Ok(list) = received.read(&mut reader, b"file", &log) {
+        let wire = written(|writer| told.write(writer, list.as_ref()));
+        assert_eq!(again.read(&mut Reader::over(wire), b"file", &log).ok(), Some(list.clone()));
+        let Some(list) = list else { continue };
+        assert!(!list.difference(&list).differs);
+        if xattr::Asked::take(&mut reader, &list, b"file").is_err() {
+            return;
+        }
+        let Ok(asked) = xattr::Asked::read(&mut reader, &list, b"file") else { return };
+        let wire = written(|writer| asked.write(writer));
+        assert!(
+            wire.ends_with(&[0])
+                && xattr::Asked::read(&mut Reader::over(wire), &list, b"file").is_err() != asked.is_empty()
+        );
+    }
 }
 
 /// A file list, whole or in segments: names stay inside, the order holds, and what was understood can be told again.

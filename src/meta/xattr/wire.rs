@@ -162,6 +162,10 @@ impl Asked {
         Self(numbers)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// C: xattrs.c send_xattr_request, as the generator calls it
     pub fn write(&self, out: &mut Writer) -> Result<()> {
         let mut before = 0;
