@@ -314,6 +314,15 @@ impl Reader {
         self.bounded(value, range, what)
     }
 
+    /// A length up to `max`. C: io.c read_varint_size
+    pub fn varint_size(&mut self, max: u32, what: &str) -> Result<u32> {
+        let value = self.varint()?;
+        u32::try_from(value).ok().filter(|&size| size <= max).ok_or_else(|| {
+            let bounds = format!(" out of range: {value} > {max} ");
+            Error::new(ExitCode::PROTOCOL, bytes!["wire size ", what, bounds, "[", self.role, "]"])
+        })
+    }
+
     fn bounded(&self, value: i32, range: RangeInclusive<i32>, what: &str) -> Result<i32> {
         if range.contains(&value) {
             return Ok(value);

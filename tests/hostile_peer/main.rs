@@ -4,6 +4,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod attributes;
 mod bytes;
 mod deletions;
 mod flood;

@@ -16,8 +16,10 @@ use crate::{
 
 /// C: MAX_WIRE_XATTR_COUNT, MAX_WIRE_XATTR_NAMELEN, MAX_XATTR_VALUE_BYTES, MAX_XATTR_LIST_BYTES
 const MAX_COUNT: i32 = 65_536;
-const MAX_NAME: i32 = 4096;
-const MAX_VALUE: i32 = 128 << 20;
+const MAX_NAME: u32 = 4096;
+const MAX_VALUE: u32 = 128 << 20;
+/// ... and what is no value at all. C: MAX_WIRE_XATTR_DATALEN
+const NO_VALUE: u32 = i32::MAX.unsigned_abs();
 const MAX_LIST: u64 = 512 << 20;
 
 /// The lists that were sent, by content.
@@ -120,13 +122,13 @@ impl Received {
 
 /// One attribute of a list; `total` is how long all of it may become.
 fn read_attr(from: &mut Reader, total: &mut u64) -> Result<(CString, Value)> {
-    let name_len = from.varint_in(0..=MAX_NAME, "xattr name_len")?.unsigned_abs();
-    let len = from.varint_in(0..=i32::MAX, "xattr datum_len")?;
+    let name_len = from.varint_size(MAX_NAME, "xattr name_len")?;
+    let len = from.varint_size(NO_VALUE, "xattr datum_len")?;
     let who = from.role();
     if len > MAX_VALUE {
         return Err(too_long(who));
     }
-    *total += u64::from(name_len) + u64::from(len.unsigned_abs());
+    *total += u64::from(name_len) + u64::from(len);
     if *total > MAX_LIST {
         let line = bytes!["xattr list exceeds per-file limit [", who, "]"];
         return Err(Error::new(ExitCode::PROTOCOL, line));
@@ -228,7 +230,7 @@ impl Asked {
             if digest.came.get().is_some() {
                 return Err(not_abbreviated(name, digest.len, path, from.role()));
             }
-            let len = from.varint_in(0..=i32::MAX, "xattr datum_len")?;
+            let len = from.varint_size(NO_VALUE, "xattr datum_len")?;
             if len > MAX_VALUE {
                 return Err(too_long(from.role()));
             }
