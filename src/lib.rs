@@ -52,6 +52,8 @@ pub mod options;
 // The two directions of a connection: buffers, frames, integers, time.
 pub mod wire;
 
+// Compression algorithms behind one enum.
+pub mod compress;
 // The one error that travels up, and the exit statuses.
 pub mod error;
 // Checksum algorithms behind one enum.

@@ -121,6 +121,7 @@ impl Case {
             checksum_seed: 0,
             transfer_sum: Algorithm::Md5,
             list_sum: if self.version >= 30 { Algorithm::Md5 } else { Algorithm::Md4Old },
+            compression: Default::default(),
         }
     }
 

@@ -43,6 +43,9 @@ pub enum PatchError {
     Write(#[from] io::Error),
 }
 
+/// Stands for data that nobody will see.
+static BLANK: [u8; 32 * 1024] = [0; 32 * 1024];
+
 /// The new file as far as it was built.
 pub struct Patch<'a, S, O> {
     head: SumHead,
@@ -119,7 +122,8 @@ impl<'a, S: Source, O: Output> Patch<'a, S, O> {
         Ok(())
     }
 
-    /// A block of the old file. Returns its data, which a decompressor has to see; nothing where there is no basis.
+    /// A block of the old file. Returns its data, which a decompressor has to see; where there is no basis, zeros instead, no
+    /// more than one remembers.
     ///
     /// What cannot be read of the basis is zeros: the whole-file sums will differ, and the file is asked for again.
     pub fn copy(&mut self, block: u32) -> Result<&[u8], PatchError> {
@@ -131,7 +135,8 @@ impl<'a, S: Source, O: Output> Patch<'a, S, O> {
         self.position += u64::from(len);
         self.matched += u64::from(len);
         let Some(basis) = &mut self.basis else {
-            return if self.discarding { Ok(&[]) } else { Err(PatchError::NoBasis) };
+            let blank = BLANK.get(..len as usize).unwrap_or(&BLANK);
+            return if self.discarding { Ok(blank) } else { Err(PatchError::NoBasis) };
         };
         let data = basis.bytes(offset, len as usize);
         self.file_sum.update(data);

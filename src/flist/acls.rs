@@ -256,6 +256,7 @@ mod tests {
             checksum_seed: 0,
             transfer_sum: Algorithm::Md5,
             list_sum: Algorithm::Md5,
+            compression: Default::default(),
         };
         Mapping::new(kind, &options, &protocol, &Log::unheard(Speaker::Receiver)).unwrap()
     }

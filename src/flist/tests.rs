@@ -40,6 +40,7 @@ fn protocol(version: u8, inc_recurse: bool) -> Protocol {
         checksum_seed: 0,
         transfer_sum: Algorithm::Md5,
         list_sum: Algorithm::Md5,
+        compression: Default::default(),
     }
 }
 

@@ -43,6 +43,7 @@ fn protocol(inc_recurse: bool) -> Protocol {
         checksum_seed: 0,
         transfer_sum: Algorithm::Md5,
         list_sum: Algorithm::Md5,
+        compression: Default::default(),
     }
 }
 

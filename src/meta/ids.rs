@@ -299,6 +299,7 @@ mod tests {
             checksum_seed: 0,
             transfer_sum: Algorithm::Md5,
             list_sum: Algorithm::Md5,
+            compression: Default::default(),
         }
     }
 

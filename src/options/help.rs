@@ -2,6 +2,7 @@
 
 use super::flags::{self, DAEMON_FLAGS, FLAGS, Flag, Since};
 use crate::{
+    compress::Method,
     error::{Error, ExitCode},
     hash::Algorithm,
 };
@@ -25,12 +26,11 @@ fn lists() -> [(&'static str, Vec<String>); 3] {
     let plain = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     [
         ("Checksum list", checksums.collect()),
-        ("Compress list", plain(COMPRESSIONS)),
+        ("Compress list", plain(&Method::NAMES.map(|(name, _)| name))),
         ("Daemon auth list", plain(DAEMON_AUTHS)),
     ]
 }
 
-const COMPRESSIONS: &[&str] = &["none"];
 const DAEMON_AUTHS: &[&str] = &["none"];
 
 /// One word of the lists in `--version`.

@@ -1,6 +1,6 @@
 //! What the user asked for: one plain value, made by `parse` and `check`, handed on by reference.
 
-mod algorithms;
+pub mod algorithms;
 pub mod charset;
 pub mod check;
 pub mod flags;
@@ -18,6 +18,8 @@ pub mod verbosity;
 use std::{ffi::OsString, time::SystemTime};
 
 pub use verbosity::{Debug, Info, Levels};
+
+use crate::compress::Method;
 
 /// Which program we are in this run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -136,11 +138,8 @@ pub enum ArgStyle {
 pub enum Compress {
     #[default]
     No,
-    /// `-z`: zlib's letter on the wire, what is used is negotiated unless a choice was made.
-    Zlib,
-    Zlibx,
-    Lz4,
-    Zstd,
+    /// `-z` is zlib's: its letter is on the wire, what is used is negotiated unless a choice was made.
+    By(Method),
     /// Only a level was given.
     Auto,
 }
@@ -323,7 +322,7 @@ pub struct Options {
     // the wire
     pub checksum_choice: Option<Vec<u8>>,
     pub checksum_seed: Option<i32>,
-    /// Our half of RSYNC_CHECKSUM_LIST, RSYNC_COMPRESS_LIST: what may be negotiated, best first.
+    /// RSYNC_CHECKSUM_LIST, RSYNC_COMPRESS_LIST: what may be negotiated, best first; `algorithms::half` is one end's.
     pub checksum_list: Option<Vec<u8>>,
     pub compress_list: Option<Vec<u8>>,
     pub compress: Compress,

@@ -10,6 +10,7 @@
 use super::{Compat, Protocol};
 use crate::{
     bytes,
+    compress::Method,
     error::{Error, ExitCode, Result},
     options::{Append, Compress, Dirs, Options, flags},
     wire::{Reader, Writer},
@@ -52,7 +53,11 @@ fn value(options: &Options, flag: usize) -> u8 {
             Dirs::List => 2,
             Dirs::Implied | Dirs::Recurse | Dirs::OldList => 1,
         },
-        8 => options.compress as u8,
+        8 => match options.compress {
+            Compress::No => 0,
+            Compress::By(Method::Zlib) => 1,
+            Compress::By(_) | Compress::Auto => 2,
+        },
         ICONV => options.iconv.is_some().into(),
         10 => options.acls.into(),
         11 => options.xattrs,
@@ -70,7 +75,7 @@ fn set(options: &mut Options, flag: usize, on: bool) {
         4 => options.devices = on,
         5 => options.hard_links = on.into(),
         6 => options.checksum = on,
-        8 => options.compress = if on { Compress::Zlib } else { Compress::No },
+        8 => options.compress = if on { Compress::By(Method::Zlib) } else { Compress::No },
         10 => options.acls = on,
         11 => options.xattrs = on.into(),
         12 => options.inplace = on,
@@ -183,6 +188,7 @@ mod tests {
             checksum_seed: 5,
             transfer_sum: Algorithm::Md5,
             list_sum: Algorithm::Md5,
+            compression: Default::default(),
         };
         let written = Writer::written(|writer| {
             writer.int(flags(&archive())).unwrap();

@@ -85,6 +85,7 @@ mod tests {
             checksum_seed: 1,
             transfer_sum: Algorithm::Md5,
             list_sum: Algorithm::Md5,
+            compression: Default::default(),
         };
         let ends = |client_sends: bool| {
             [(false, client_sends), (true, !client_sends)].map(|(server, sends)| Side { server, sends, local: false })

@@ -68,8 +68,9 @@ pub fn agree(
     } else {
         reader.int()?
     };
-    let (transfer_sum, list_sum) = negotiate::settle(negotiated, side, version, compat, options, notes)?;
-    Ok(Protocol { version, remote_version, compat, checksum_seed, transfer_sum, list_sum })
+    let (transfer_sum, list_sum) = negotiate::settle(negotiated.checksum, side, version, compat, options, notes)?;
+    let compression = negotiate::settle_compression(negotiated.method, side, options, notes);
+    Ok(Protocol { version, remote_version, compat, checksum_seed, transfer_sum, list_sum, compression })
 }
 
 /// A batch file is read without negotiation: what is written to one is what that settles on. C: compat.c getenv_nstr
@@ -108,8 +109,9 @@ pub fn replay(
     let (mut nobody, _) = Writer::into_memory();
     let negotiated = negotiate::negotiate(reader, &mut nobody, side, version, false, &matched, notes)?;
     let checksum_seed = reader.int()?;
-    let (transfer_sum, list_sum) = negotiate::settle(negotiated, side, version, compat, &matched, notes)?;
-    Ok((Protocol { version, remote_version, compat, checksum_seed, transfer_sum, list_sum }, matched))
+    let (transfer_sum, list_sum) = negotiate::settle(negotiated.checksum, side, version, compat, &matched, notes)?;
+    let compression = negotiate::settle_compression(negotiated.method, side, &matched, notes);
+    Ok((Protocol { version, remote_version, compat, checksum_seed, transfer_sum, list_sum, compression }, matched))
 }
 
 /// Begins framing in the directions that this protocol frames. `removes`: before protocol 30 a client that receives

@@ -11,7 +11,11 @@ pub mod stats;
 pub mod sums;
 pub mod token;
 
-use crate::{hash::Algorithm, options::Delete};
+use crate::{
+    compress::{Method, Setting},
+    hash::Algorithm,
+    options::{Delete, Options},
+};
 
 pub const OLDEST_PROTOCOL: u8 = 27;
 pub const NEWEST_PROTOCOL: u8 = 32;
@@ -95,12 +99,28 @@ pub struct Protocol {
     pub transfer_sum: Algorithm,
     /// The sum that `--checksum` puts into the file list.
     pub list_sum: Algorithm,
+    /// How file data travels.
+    pub compression: Compression,
+}
+
+/// What of compression both ends must agree on, and the level that ours is to use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Compression {
+    pub method: Method,
+    pub level: i32,
 }
 
 impl Protocol {
     /// Whether an error while a list is read travels inside the list. C: use_safe_inc_flist
     pub fn safe_list_errors(&self) -> bool {
         self.compat.safe_flist || self.version >= 31
+    }
+
+    /// What the coders of file data are made from.
+    pub fn compression(&self, options: &Options) -> Setting {
+        let Compression { method, level } = self.compression;
+        let threads = options.compress_threads.unwrap_or(0).max(0).cast_unsigned();
+        Setting { method, level, threads, repeats: self.version < 31 }
     }
 
     /// When extraneous files go, `--delete` alone resolved.

@@ -1,13 +1,14 @@
-//! Which checksums are used: the lists of names that newer sides exchange, and `--checksum-choice`.
+//! Which checksums and which compression are used: the lists of names that newer sides exchange, and the choices.
 
 use std::fs::File;
 
-use super::{Compat, Side};
+use super::{Compat, Compression, Side};
 use crate::{
     bytes,
+    compress::Method,
     error::{Error, ExitCode, Result},
     hash::{Algorithm, FileSum, Sum},
-    options::{Debug, Options},
+    options::{Compress, Debug, Options, algorithms},
     sys::signal,
     wire::{Reader, Writer},
 };
@@ -18,62 +19,109 @@ const MAX_LIST: usize = 255;
 /// Takes the debug lines that arise, with the word and level they belong to.
 pub type Notes<'a> = dyn FnMut(Debug, u8, Vec<u8>) + 'a;
 
-/// Our names in the order of preference.
-struct List {
-    /// As it is sent.
-    text: Vec<u8>,
-    algorithms: Vec<Algorithm>,
+/// What lists are about.
+trait Named: Copy + PartialEq + 'static {
+    /// As lines name it.
+    const KIND: &str;
+    /// What a client offers.
+    const OFFER: &str;
+    fn from_name(name: &[u8]) -> Option<Self>;
+    fn name(self) -> &'static str;
+    /// What a peer that sends no list can do.
+    fn implied(version: u8) -> Self;
 }
 
-impl List {
-    /// From RSYNC_CHECKSUM_LIST if it has anything, else all there is. C: compat.c parse_nni_str, get_default_nno_list
+impl Named for Algorithm {
+    const KIND: &str = "checksum";
+    const OFFER: &str = Self::OFFER;
+
+    fn from_name(name: &[u8]) -> Option<Self> {
+        Self::from_name(name)
+    }
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn implied(version: u8) -> Self {
+        if version >= 30 { Self::Md5 } else { Self::Md4 }
+    }
+}
+
+impl Named for Method {
+    const KIND: &str = "compress";
+    const OFFER: &str = Self::OFFER;
+
+    fn from_name(name: &[u8]) -> Option<Self> {
+        Self::from_name(name)
+    }
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn implied(_: u8) -> Self {
+        Self::Zlib
+    }
+}
+
+/// Our names in the order of preference.
+struct List<T> {
+    /// As it is sent.
+    text: Vec<u8>,
+    known: Vec<T>,
+}
+
+impl<T: Named> List<T> {
+    /// From RSYNC_CHECKSUM_LIST or RSYNC_COMPRESS_LIST if it has anything, else all there is.
+    /// C: compat.c parse_nni_str, get_default_nno_list
     fn ours(server: bool, wanted: Option<&[u8]>) -> Self {
-        let mut tokens = tokens(wanted.unwrap_or_default()).peekable();
+        let mut tokens = tokens(algorithms::half(wanted.unwrap_or_default(), server)).peekable();
         if tokens.peek().is_none() {
             let none = if server { " none" } else { "" };
-            let text = bytes![Algorithm::OFFER, none];
-            let algorithms = text.split(|&byte| byte == b' ').filter_map(Algorithm::from_name).collect();
-            return Self { text, algorithms };
+            let text = bytes![T::OFFER, none];
+            let known = text.split(|&byte| byte == b' ').filter_map(T::from_name).collect();
+            return Self { text, known };
         }
-        let (mut text, mut algorithms) = (Vec::new(), Vec::new());
+        let (mut text, mut known) = (Vec::new(), Vec::new());
         for token in tokens {
-            let Some(algorithm) = Algorithm::from_name(token) else { continue };
-            if algorithms.contains(&algorithm) {
+            let Some(item) = T::from_name(token) else { continue };
+            if known.contains(&item) {
                 continue;
             }
-            let main = token.eq_ignore_ascii_case(algorithm.name().as_bytes());
-            let name = if main { token } else { algorithm.name().as_bytes() };
+            let main = token.eq_ignore_ascii_case(item.name().as_bytes());
+            let name = if main { token } else { item.name().as_bytes() };
             let space: &[u8] = if text.is_empty() { b"" } else { b" " };
             if text.len() + space.len() + name.len() > MAX_LIST {
                 break;
             }
             text.extend_from_slice(space);
             text.extend_from_slice(name);
-            algorithms.push(algorithm);
+            known.push(item);
         }
         if text.is_empty() {
             text = b"INVALID".to_vec();
         }
-        Self { text, algorithms }
+        Self { text, known }
     }
 
     /// A client takes the best of its own that the server has; a server the first of the client's that it has, which
     /// is what that client takes. C: compat.c parse_negotiate_str
-    fn choose(&self, server: bool, theirs: &[u8]) -> Option<Algorithm> {
-        let mut theirs = theirs.split(|&byte| byte == b' ').filter_map(Algorithm::from_name);
+    fn choose(&self, server: bool, theirs: &[u8]) -> Option<T> {
+        let mut theirs = theirs.split(|&byte| byte == b' ').filter_map(T::from_name);
         if server {
-            theirs.find(|algorithm| self.algorithms.contains(algorithm))
+            theirs.find(|item| self.known.contains(item))
         } else {
             let theirs: Vec<_> = theirs.collect();
-            self.algorithms.iter().copied().find(|algorithm| theirs.contains(algorithm))
+            self.known.iter().copied().find(|item| theirs.contains(item))
         }
     }
 
     fn names(&self) -> Vec<u8> {
-        if self.algorithms.is_empty() {
+        if self.known.is_empty() {
             return b" INVALID".to_vec();
         }
-        self.algorithms.iter().flat_map(|algorithm| bytes![" ", algorithm.name()]).collect()
+        self.known.iter().flat_map(|item| bytes![" ", item.name()]).collect()
     }
 }
 
@@ -90,10 +138,69 @@ fn choice(options: &Options) -> Option<&[u8]> {
     options.checksum_choice.as_deref().filter(|choice| !is_auto(choice))
 }
 
-/// Exchanges lists with a peer that can, and checks that an older one's only choice is allowed here.
+/// What was negotiated; nothing where it was chosen, or the peer does not negotiate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Negotiated {
+    pub checksum: Option<Algorithm>,
+    pub method: Option<Method>,
+}
+
+/// The two ends of a negotiation, and how it is spoken about.
+struct Talk<'t, 'n> {
+    side: Side,
+    version: u8,
+    /// The peer sends lists.
+    lists: bool,
+    notes: &'t mut Notes<'n>,
+}
+
+impl Talk<'_, '_> {
+    fn note(&mut self, whose: &str, kind: &str, list: &[u8]) {
+        let level = if self.side.server { 3 } else { 2 };
+        let here = self.side.name().to_ascii_lowercase();
+        (self.notes)(Debug::Nstr, level, bytes![whose, " ", kind, " list (on ", here, "): ", list]);
+    }
+
+    /// C: compat.c send_negotiate_str
+    fn offer<T: Named>(&mut self, writer: &mut Writer, wanted: Option<&[u8]>) -> Result<List<T>> {
+        let ours = List::<T>::ours(self.side.server, wanted);
+        self.note(self.side.name(), T::KIND, &ours.text);
+        if self.lists {
+            writer.vstring(&ours.text)?;
+        }
+        Ok(ours)
+    }
+
+    /// Reads the peer's list and chooses; of an older one it is checked that its only choice is allowed here.
+    /// C: compat.c recv_negotiate_str
+    fn choose<T: Named>(&mut self, reader: &mut Reader, ours: &List<T>) -> Result<Option<T>> {
+        let (me, peer) = (self.side.name(), self.side.peer_name());
+        let theirs = if self.lists {
+            let mut list = reader.vstring(MAX_LIST)?;
+            if let Some(end) = memchr::memchr(0, &list) {
+                list.truncate(end);
+            }
+            list
+        } else {
+            T::implied(self.version).name().as_bytes().to_vec()
+        };
+        self.note(peer, T::KIND, &theirs);
+        match ours.choose(self.side.server, &theirs) {
+            Some(item) => Ok(self.lists.then_some(item)),
+            // The client of a negotiation finds out by itself.
+            None if self.side.server && self.lists => Err(Error::silent(ExitCode::UNSUPPORTED)),
+            None => {
+                let failed = bytes!["Failed to negotiate a ", T::KIND, " choice.\n"];
+                let lists = bytes![peer, " list: ", theirs, "\n", me, " list:", ours.names()];
+                Err(Error::new(ExitCode::UNSUPPORTED, bytes![failed, lists]))
+            }
+        }
+    }
+}
+
+/// Exchanges lists with a peer that can: all of ours go before the first of its is read.
 ///
-/// `lists`: whether the peer is new enough for that. `None` when nothing was negotiated.
-/// C: compat.c negotiate_the_strings
+/// `lists`: whether the peer is new enough for that. C: compat.c negotiate_the_strings
 pub fn negotiate(
     reader: &mut Reader,
     writer: &mut Writer,
@@ -102,46 +209,55 @@ pub fn negotiate(
     lists: bool,
     options: &Options,
     notes: &mut Notes<'_>,
-) -> Result<Option<Algorithm>> {
-    if choice(options).is_some() {
-        return Ok(None);
-    }
-    let ours = List::ours(side.server, options.checksum_list.as_deref());
-    let (me, peer, level) = (side.name(), side.peer_name(), if side.server { 3 } else { 2 });
-    let at = bytes![" checksum list (on ", me.to_ascii_lowercase(), "): "];
-    notes(Debug::Nstr, level, bytes![me, at, ours.text]);
-    let theirs = if lists {
-        writer.vstring(&ours.text)?;
-        writer.flush()?;
-        let mut list = reader.vstring(MAX_LIST)?;
-        if let Some(end) = memchr::memchr(0, &list) {
-            list.truncate(end);
-        }
-        list
-    } else if version >= 30 {
-        b"md5".to_vec()
-    } else {
-        b"md4".to_vec()
+) -> Result<Negotiated> {
+    let mut talk = Talk { side, version, lists, notes };
+    let sums = match choice(options) {
+        None => Some(talk.offer(writer, options.checksum_list.as_deref())?),
+        Some(_) => None,
     };
-    notes(Debug::Nstr, level, bytes![peer, at, theirs]);
-    match ours.choose(side.server, &theirs) {
-        Some(algorithm) => Ok(lists.then_some(algorithm)),
-        // The client of a negotiation finds out by itself.
-        None if side.server && lists => Err(Error::silent(ExitCode::UNSUPPORTED)),
-        None => Err(Error::new(
-            ExitCode::UNSUPPORTED,
-            bytes![
-                "Failed to negotiate a checksum choice.\n",
-                peer,
-                " list: ",
-                theirs,
-                "\n",
-                me,
-                " list:",
-                ours.names()
-            ],
-        )),
+    let methods = match options.compress_choice {
+        None if options.compress != Compress::No => Some(talk.offer(writer, options.compress_list.as_deref())?),
+        _ => None,
+    };
+    writer.flush()?;
+    let mut negotiated = Negotiated::default();
+    if let Some(ours) = sums {
+        negotiated.checksum = talk.choose(reader, &ours)?;
     }
+    if let Some(ours) = methods {
+        negotiated.method = talk.choose(reader, &ours)?;
+    }
+    Ok(negotiated)
+}
+
+/// The compression of file data, and its level. C: compat.c parse_compress_choice
+pub fn settle_compression(
+    negotiated: Option<Method>,
+    side: Side,
+    options: &Options,
+    notes: &mut Notes<'_>,
+) -> Compression {
+    let choice = options.compress_choice.as_deref();
+    let asked = match (negotiated, choice, options.compress) {
+        (Some(method), ..) => method,
+        (None, Some(choice), _) => Method::from_name(choice).unwrap_or_default(),
+        (None, None, Compress::No) => Method::None,
+        (None, None, _) => Method::Zlib,
+    };
+    let level = asked.level(options.compress_level);
+    let method = if level.is_some() { asked } else { Method::None };
+    if method != Method::None || options.compress_level.is_some() {
+        let how = if negotiated.is_some() { " negotiated" } else { "" };
+        let name = match (negotiated, choice) {
+            (Some(method), _) => method.name().as_bytes(),
+            (None, Some(choice)) if method != Method::None => choice,
+            _ => method.name().as_bytes(),
+        };
+        let level = level.or(options.compress_level).unwrap_or_default();
+        let line = bytes![side.name(), how, " compress: ", name, " (level ", level, ")"];
+        notes(Debug::Nstr, if side.server { 3 } else { 1 }, line);
+    }
+    Compression { method, level: level.unwrap_or_default() }
 }
 
 /// The sums of transfer and list: negotiated, chosen by one or two names, or implied.
@@ -209,10 +325,11 @@ pub fn file_sum(algorithm: Algorithm, file: &File, size: u64) -> Result<Sum> {
 
 /// A server's own list also limits what a client may choose. C: compat.c validate_choice_vs_env
 fn check_allowed(options: &Options, choice: &[u8], chosen: [Algorithm; 2]) -> Result<()> {
-    let Some(list) = options.checksum_list.as_deref().filter(|list| tokens(list).next().is_some()) else {
+    let list = options.checksum_list.as_deref();
+    let Some(list) = list.filter(|list| tokens(algorithms::half(list, true)).next().is_some()) else {
         return Ok(());
     };
-    let ours = List::ours(true, Some(list)).algorithms;
+    let ours = List::<Algorithm>::ours(true, Some(list)).known;
     let allowed = |algorithm: Algorithm| ours.iter().any(|ours| ours.name() == algorithm.name());
     if chosen.into_iter().all(allowed) {
         return Ok(());
@@ -228,7 +345,7 @@ mod tests {
     use super::*;
 
     fn text(server: bool, list: &str) -> String {
-        String::from_utf8(List::ours(server, Some(list.as_bytes())).text).unwrap()
+        String::from_utf8(List::<Algorithm>::ours(server, Some(list.as_bytes())).text).unwrap()
     }
 
     #[test]
@@ -242,8 +359,8 @@ mod tests {
 
     #[test]
     fn both_ends_choose_the_same() {
-        let client = List::ours(false, Some(b"md5 xxh128"));
-        let server = List::ours(true, None);
+        let client = List::<Algorithm>::ours(false, Some(b"md5 xxh128"));
+        let server = List::<Algorithm>::ours(true, None);
         assert_eq!(client.choose(false, &server.text), Some(Algorithm::Md5));
         assert_eq!(server.choose(true, &client.text), Some(Algorithm::Md5));
         assert_eq!(server.choose(true, b"foo INVALID"), None);

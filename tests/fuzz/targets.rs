@@ -10,6 +10,7 @@ use std::{
 };
 
 use oc_rsync::{
+    compress::{Method, Setting},
     error::Result,
     filter::{Filters, Name},
     flist::{
@@ -45,6 +46,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("items", items),
     ("sums", sums),
     ("tokens", tokens),
+    ("deflated", deflated),
     ("args", args),
     ("filters", filters),
     ("stats", stats),
@@ -237,13 +239,13 @@ pub fn sums(data: &[u8]) {
 pub fn tokens(data: &[u8]) {
     let (setting, data) = settings(data);
     let mut reader = Reader::over(data);
-    let mut tokens = TokenReader::new(setting & 1 != 0);
+    let mut tokens = TokenReader::new(setting & 1 != 0, Setting::default());
     let mut literal = 0;
     loop {
         match tokens.next(&mut reader) {
-            Ok(Token::Literal(piece)) => {
-                assert!(!piece.is_empty());
-                literal += piece.len();
+            Ok(Token::Literal { data, .. }) => {
+                assert!(!data.is_empty());
+                literal += data.len();
             }
             Ok(Token::Match(block)) => assert!(block <= i32::MAX.cast_unsigned()),
             Ok(Token::HandedOver(_) | Token::Whole(_)) => assert_eq!(setting & 1, 1),
@@ -252,6 +254,33 @@ pub fn tokens(data: &[u8]) {
         }
     }
     assert!(literal <= data.len());
+}
+
+/// A file's tokens in the compressed form, each block of some length that the setting gives.
+pub fn deflated(data: &[u8]) {
+    let (setting, data) = settings(data);
+    let method = [Method::Zlib, Method::Zlibx, Method::Lz4, Method::Zstd][usize::from(setting & 3)];
+    let repeats = setting & 4 != 0;
+    let mut reader = Reader::over(data);
+    let mut tokens = TokenReader::new(false, Setting { method, repeats, ..Setting::default() });
+    let matched = vec![setting; usize::from(setting >> 3) << 12];
+    loop {
+        match tokens.next(&mut reader) {
+            Ok(Token::Literal { data, run }) => {
+                assert!((1..=256 << 10).contains(&data.len()));
+                assert_eq!(run, Some(data.len()));
+            }
+            Ok(Token::Match(block)) => {
+                assert!(block < i32::MAX.cast_unsigned());
+                if tokens.show(&matched).is_err() {
+                    break;
+                }
+            }
+            Ok(Token::End) => {}
+            Ok(Token::HandedOver(_) | Token::Whole(_)) => panic!("only within a process"),
+            Err(_) => break,
+        }
+    }
 }
 
 /// Secluded arguments.
@@ -275,6 +304,7 @@ pub fn filters(data: &[u8]) {
         checksum_seed: 1,
         transfer_sum: Algorithm::Md5,
         list_sum: Algorithm::Md5,
+        compression: Default::default(),
     };
     let options = Options { cvs_exclude: data.len().is_multiple_of(7), ..Options::default() };
     let mut client = options.clone();
@@ -367,6 +397,7 @@ pub fn lists(data: &[u8]) {
         checksum_seed: 0,
         transfer_sum: Algorithm::Md5,
         list_sum: Algorithm::Xxh3,
+        compression: Default::default(),
     };
     let options = Options {
         dirs: Dirs::Recurse,

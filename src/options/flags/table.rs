@@ -5,6 +5,7 @@
 use super::{Flag, Group, Special};
 use crate::{
     bytes,
+    compress::Method,
     error::{Error, ExitCode},
     options::{
         AltDest, Append, Compress, Delete, Dirs, FilterArg, Options, Stderr, Super,
@@ -371,29 +372,29 @@ pub static FLAGS: &[Flag] = &[
             for (kind, dir) in &f.o.alt_dests { f.say_split(kind.option(), &Some(dir.clone())) }
         })
         .help(&[("", "hardlink to files in DIR when unchanged")]),
-    wire("compress").short(b'z').off(&["no-compress", "no-z"]).later()
+    wire("compress").short(b'z').off(&["no-compress", "no-z"])
         .switch(|t, on| if on { t.compress = t.compress.saturating_add(1) } else {
             t.compress = 0; t.options.compress_choice = None })
-        .letter(|f| (f.o.compress == Compress::Zlib).into())
+        .letter(|f| (f.o.compress == Compress::By(Method::Zlib)).into())
         .help(&[("", "compress file data during the transfer")]),
-    wire("compress-choice").also(&["zc"]).text("STR", keep!(compress_choice)).later()
+    wire("compress-choice").also(&["zc"]).text("STR", keep!(compress_choice))
         .words(|f| match f.o.compress {
-            Compress::Zlibx => f.say(true, "--new-compress"),
-            Compress::Zlib => f.say(f.o.compress_choice.is_some(), "--old-compress"),
+            Compress::By(Method::Zlibx) => f.say(true, "--new-compress"),
+            Compress::By(Method::Zlib) => f.say(f.o.compress_choice.is_some(), "--old-compress"),
             _ => f.say_value("--compress-choice", &f.o.compress_choice),
         })
         .help(&[("", "choose the compression algorithm (aka --zc)")]),
-    wire("compress-level").also(&["zl"]).number("NUM", |t, v| t.options.compress_level = v).later()
+    wire("compress-level").also(&["zl"]).number("NUM", |t, v| t.options.compress_level = v)
         .words(|f| if f.o.compress != Compress::No {
             f.words.extend(f.o.compress_level.map(|level| bytes!["--compress-level=", level])) })
         .help(&[("", "explicitly set compression level (aka --zl)")]),
-    wire("compress-threads").also(&["zt"]).number("NUM", |t, v| t.options.compress_threads = v).later()
+    wire("compress-threads").also(&["zt"]).number("NUM", |t, v| t.options.compress_threads = v)
         .help(&[("", "explicitly set compression threads (aka --zt)")]),
     wire("skip-compress").text("LIST", keep!(skip_compress)).later()
         .words(|f| if !f.we_send { f.say_value("--skip-compress", &f.o.skip_compress) })
         .help(&[("", "skip compressing files with suffix in LIST")]),
-    wire("old-compress").switch(|t, _| t.options.compress_choice = Some(b"zlib".to_vec())).later(),
-    wire("new-compress").switch(|t, _| t.options.compress_choice = Some(b"zlibx".to_vec())).later(),
+    wire("old-compress").switch(|t, _| t.options.compress_choice = Some(b"zlib".to_vec())),
+    wire("new-compress").switch(|t, _| t.options.compress_choice = Some(b"zlibx".to_vec())),
     choice("cvs-exclude").short(b'C').switch(set!(cvs_exclude)).letter(|f| f.o.cvs_exclude.into())
         .help(&[("", "auto-ignore files in the same way CVS does")]),
     choice("filter").short(b'f').text("RULE", filter!(Filter)).help(&[("", "add a file-filtering RULE")]),

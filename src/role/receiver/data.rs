@@ -109,14 +109,10 @@ impl Data<'_> {
         let watched = dest.log.debug(Debug::Deltasum) >= 3;
         loop {
             check_interrupt()?;
-            let begins = self.tokens.left() == 0;
             let token = self.tokens.next(self.reader)?;
             if watched {
                 let line = match &token {
-                    Token::Literal(data) if begins => {
-                        let run = data.len() + self.tokens.left() as usize;
-                        Some(format!("data recv {run} at {}", patch.position()))
-                    }
+                    Token::Literal { run: Some(run), .. } => Some(format!("data recv {run} at {}", patch.position())),
                     Token::Match(block) => patch.describe(*block),
                     _ => None,
                 };
@@ -126,11 +122,17 @@ impl Data<'_> {
                 self.tally.show(patch.position(), self.size);
             }
             let applied = match token {
-                Token::Literal(data) => {
+                Token::Literal { data, .. } => {
                     self.got_literal = true;
                     patch.literal(data)
                 }
-                Token::Match(block) => patch.copy(block).map(drop),
+                Token::Match(block) => match patch.copy(block) {
+                    Ok(data) => {
+                        self.tokens.show(data)?;
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
                 Token::End => break,
                 Token::HandedOver(len) => return Ok(Streamed::HandedOver(len)),
                 Token::Whole(len) => return Ok(Streamed::Whole(len)),

@@ -139,7 +139,7 @@ impl Receiver<'_> {
             play: self.wanted.map(Play::new),
             list: FileList::new(),
             list_complete,
-            tokens: TokenReader::new(transfer.local),
+            tokens: TokenReader::new(transfer.local, transfer.protocol.compression(&transfer.options)),
             temps: Temps::default(),
             buffer: WriteBuffer::default(),
             tally,

@@ -24,6 +24,7 @@ use crate::{
         ndx::{Index, Indexes},
         stats::DeleteStats,
         sums::{SumHead, Sums},
+        token::TokenWriter,
     },
     report::summary::{Counts, Stats},
     role::{About, Transfer, Whom, check_going_on, tally::Tally},
@@ -46,6 +47,7 @@ pub struct Sender<'a> {
     /// Error bits of reading file data.
     errors: i32,
     searcher: Searcher,
+    tokens: TokenWriter,
     /// Bytes of files that were handed over rather than sent.
     handed_over: u64,
     /// Room for a small file's contents.
@@ -85,6 +87,7 @@ impl<'a> Sender<'a> {
             tally: Tally::new(&transfer.options, log),
             errors: 0,
             searcher: Searcher::default(),
+            tokens: TokenWriter::new(transfer.protocol.compression(&transfer.options)),
             handed_over: 0,
             small: Vec::new(),
         }

@@ -5,6 +5,7 @@ use std::{fs::File, io, os::fd::OwnedFd};
 use super::{List, Request, Sender};
 use crate::{
     bytes,
+    compress::Method,
     delta::search::{Rules, Tokens},
     error::{Error, ExitCode, Result},
     flist::{Entry, io_error},
@@ -13,7 +14,11 @@ use crate::{
     log::LogCode,
     meta::read::device_size,
     options::{Append, Debug},
-    proto::{item::Basis, sums::Sums, token},
+    proto::{
+        item::Basis,
+        sums::Sums,
+        token::{self, TokenWriter},
+    },
     role::{Transfer, check_interrupt, tally::Tally},
     sys::{file, stat::stat_fd},
     transport::pair::SourceFile,
@@ -56,10 +61,10 @@ pub(super) struct Moved {
 /// Writes what the search finds, and shows how far it is.
 struct Outgoing<'t> {
     writer: &'t mut Writer,
+    tokens: &'t mut TokenWriter,
     tally: &'t mut Tally,
     offset: u64,
     size: u64,
-    bytes: u64,
     /// Where a literal got, to be shown unless a match follows at once: both are one step.
     unshown: Option<u64>,
 }
@@ -77,9 +82,8 @@ impl Tokens for Outgoing<'_> {
         check_interrupt()?;
         self.show();
         self.unshown = Some(self.offset + data.len().min(token::MAX_RUN) as u64);
-        token::write_literal(self.writer, data)?;
+        self.tokens.literal(self.writer, data)?;
         self.offset += data.len() as u64;
-        self.bytes += data.len() as u64 + 4 * data.len().div_ceil(token::MAX_RUN) as u64;
         self.tally.stats.literal += data.len() as u64;
         Ok(())
     }
@@ -89,8 +93,7 @@ impl Tokens for Outgoing<'_> {
         self.unshown = Some(self.offset);
         self.show();
         self.tally.stats.matched += data.len() as u64;
-        self.bytes += 4;
-        token::write_match(self.writer, block)
+        self.tokens.matched(self.writer, block, data)
     }
 }
 
@@ -194,11 +197,11 @@ impl Sender<'_> {
         let rules = Rules::new(&self.transfer.protocol, how.in_place, how.append);
         let mut window = Window::new(file, size, sums.head.block_len as usize);
         let writer = data_way(self.transfer, self.writer)?;
-        let mut outgoing = Outgoing { writer, tally: &mut self.tally, offset: 0, size, bytes: 0, unshown: None };
+        let mut outgoing =
+            Outgoing { writer, tokens: &mut self.tokens, tally: &mut self.tally, offset: 0, size, unshown: None };
         let sum = self.searcher.search(&mut window, sums, &rules, self.log, &mut outgoing)?;
         outgoing.show();
-        let bytes = outgoing.bytes + 4 + sum.len() as u64;
-        token::write_end(outgoing.writer)?;
+        let bytes = outgoing.tokens.end(outgoing.writer)? + sum.len() as u64;
         outgoing.writer.bytes(&sum)?;
         let error = window.error().map(|error| match error.raw_os_error() {
             Some(errno) => io::Error::from_raw_os_error(errno),
@@ -214,7 +217,10 @@ impl Sender<'_> {
         let watched = self.tally.is_watched() || self.log.debug(Debug::Deltasum) >= 2;
         // A line told afterwards may want the sum, or how many bytes went out.
         let measured = self.transfer.measures();
-        let plain = sums.head.count == 0 && self.transfer.options.bwlimit == 0 && !watched && !measured;
+        // The reference compresses here too, and the statistics show it.
+        let compressed = self.transfer.protocol.compression.method != Method::None;
+        let limited = self.transfer.options.bwlimit != 0;
+        let plain = sums.head.count == 0 && !limited && !watched && !measured && !compressed;
         if self.giver.is_none() || !plain || size == 0 || opened.is_device {
             return Ok(Some(opened));
         }

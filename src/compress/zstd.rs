@@ -1,0 +1,91 @@
+//! zstd, one frame a session, flushed where a file's literal data is interrupted.
+
+use zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, zstd_sys::ZSTD_EndDirective};
+
+use super::{Fault, MAX_CHUNK, Setting, Step};
+
+pub(super) const DEFAULT_LEVEL: i32 = zstd_safe::CLEVEL_DEFAULT;
+/// How much comes out at once: two of the library's blocks.
+const OUT: usize = 2 * (128 << 10);
+
+pub(super) fn min_level() -> i32 {
+    zstd_safe::min_c_level()
+}
+
+pub(super) fn max_level() -> i32 {
+    zstd_safe::max_c_level()
+}
+
+pub(super) struct Encoder {
+    context: CCtx<'static>,
+    buffer: Box<[u8; MAX_CHUNK]>,
+    filled: usize,
+    /// The chunk in the buffer was passed on, and the flush is over.
+    done: bool,
+}
+
+impl Encoder {
+    pub fn new(setting: Setting) -> Result<Self, Fault> {
+        let failed = || Fault("compression init failed".to_owned());
+        let mut context = CCtx::try_create().ok_or_else(failed)?;
+        context.set_parameter(CParameter::CompressionLevel(setting.level)).map_err(|_| failed())?;
+        if setting.threads > 0 {
+            // Too many are as many as there can be.
+            context.set_parameter(CParameter::NbWorkers(setting.threads)).map_err(|_| failed())?;
+        }
+        Ok(Self { context, buffer: Box::new([0; MAX_CHUNK]), filled: 0, done: false })
+    }
+
+    pub fn next(&mut self, data: &mut &[u8], flush: bool) -> Result<Option<&[u8]>, Fault> {
+        if std::mem::take(&mut self.done) && data.is_empty() {
+            return Ok(None);
+        }
+        let directive = if flush { ZSTD_EndDirective::ZSTD_e_flush } else { ZSTD_EndDirective::ZSTD_e_continue };
+        loop {
+            let mut output = OutBuffer::around_pos(&mut self.buffer[..], self.filled);
+            let mut input = InBuffer::around(data);
+            let left = self
+                .context
+                .compress_stream2(&mut output, &mut input, directive)
+                .map_err(|code| Fault(format!("ZSTD_compressStream returned {}", code as i32)))?;
+            self.filled = output.pos();
+            *data = data.get(input.pos()..).unwrap_or_default();
+            self.done = if flush { left == 0 } else { data.is_empty() };
+            if self.filled == MAX_CHUNK || self.done && flush && self.filled > 0 {
+                let chunk = std::mem::take(&mut self.filled);
+                return Ok(Some(&self.buffer[..chunk]));
+            }
+            if self.done {
+                self.done = false;
+                return Ok(None);
+            }
+        }
+    }
+}
+
+pub(super) struct Decoder {
+    context: DCtx<'static>,
+    buffer: Box<[u8]>,
+}
+
+impl Decoder {
+    pub fn new() -> Result<Self, Fault> {
+        let context = DCtx::try_create().ok_or_else(|| Fault("ZSTD_createDStream failed".to_owned()))?;
+        Ok(Self { context, buffer: vec![0; OUT].into_boxed_slice() })
+    }
+
+    pub fn step(&mut self, input: &[u8]) -> Result<Step, Fault> {
+        let mut output = OutBuffer::around(&mut self.buffer[..]);
+        let mut source = InBuffer::around(input);
+        let result = self.context.decompress_stream(&mut output, &mut source);
+        let (taken, made) = (source.pos(), output.pos());
+        match result {
+            Ok(_) => Ok(Step { taken, made, more: made == OUT }),
+            Err(code) => Err(Fault(format!("ZSTD decomp returned {} ({made} bytes)", code as i32))),
+        }
+    }
+
+    pub fn output(&self) -> &[u8] {
+        &self.buffer
+    }
+}

@@ -1,0 +1,141 @@
+//! Compressed file data: every algorithm, both ends, what is negotiated, and what is said of it.
+
+mod harness;
+
+use std::{fs, path::Path};
+
+use harness::{Case, LOCAL, PIPES, Traffic, check_all, everywhere, in_each_place, programs, zoo};
+
+/// Data that shrinks much, a little, and not at all; long enough for several chunks and flushes.
+fn kinds(top: &Path) {
+    let text: String = (0..30_000u32).map(|n| format!("line {} of a text\n", u64::from(n) * 7919 % 10_007)).collect();
+    let noise = zoo::noise(300_000, 7);
+    let program: Vec<u8> = (0..150_000u32).flat_map(|n| (n.wrapping_mul(n) / 77).to_le_bytes()).take(400_000).collect();
+    fs::create_dir(top.join("dir")).expect("directory");
+    zoo::file(&top.join("text"), text.as_bytes());
+    zoo::file(&top.join("dir/program"), &program);
+    zoo::file(&top.join("dir/noise.gz"), &noise);
+    zoo::file(&top.join("empty"), b"");
+    zoo::file(&top.join("tiny"), b"x");
+    zoo::file(&top.join("zeros"), &vec![0; 500_000]);
+    zoo::file(&top.join("twice"), &[&noise[..100_000], &noise[..100_000]].concat());
+    zoo::settle_dirs(top);
+}
+
+/// Parts of each file stand at the destination, between other data.
+fn parts(destination: &Path, source: &Path) {
+    fs::create_dir(destination.join("dir")).expect("directory");
+    for (name, number) in [("text", 1), ("dir/program", 2), ("dir/noise.gz", 3), ("zeros", 4), ("twice", 5)] {
+        let data = fs::read(source.join(name)).expect("source file");
+        let (front, back) = data.split_at(data.len() / 2);
+        let other = zoo::noise(5_000 + 777 * number as usize, number);
+        let old = [&back[back.len() / 3..], &other, &front[..front.len() * 2 / 3]].concat();
+        zoo::file(&destination.join(name), &old);
+    }
+}
+
+fn first(name: &'static str, args: &str) -> Case {
+    Case::new(name, args).tree(kinds)
+}
+
+fn again(name: &'static str, args: &str) -> Case {
+    Case::new(name, args).tree(kinds).before(parts).arg("--no-whole-file")
+}
+
+const CHOICES: [&str; 8] =
+    ["-z", "-zz", "--zc=zstd", "--zc=lz4", "--zc=zlibx", "--zc=zlib", "--zc=none", "--old-compress"];
+
+#[test]
+fn every_algorithm_a_first_time() {
+    everywhere(&CHOICES.map(|choice| first("first", "-ai --stats").arg(choice)));
+}
+
+#[test]
+fn every_algorithm_over_old_files() {
+    in_each_place(&CHOICES.map(|choice| again("again", "-ai --stats").arg(choice)));
+}
+
+/// Blocks longer than deflate stores at once, in place, whole files.
+#[test]
+fn zlib_over_old_files_in_other_ways() {
+    let mut cases = Vec::new();
+    for args in ["-B700", "-B65535", "-B65536", "-B131072", "--inplace", "-W", "--sparse"] {
+        cases.push(again("zlib", "-ai --zc=zlib").arg(args));
+        cases.push(again("zstd", "-ai --zc=zstd").arg(args));
+    }
+    // What fails its sum is asked for again while others come.
+    cases.push(again("zlib", "-ai --zc=zlib --append-verify").unordered());
+    cases.push(again("zstd", "-ai --zc=zstd --append-verify").unordered());
+    everywhere(&cases);
+}
+
+#[test]
+fn at_each_protocol() {
+    let mut cases = Vec::new();
+    for version in ["--protocol=29", "--protocol=30", "--protocol=31", "--protocol=32"] {
+        cases.push(first("first", "-aiz --stats").arg(version));
+        for blocks in ["-B3000", "-B100000"] {
+            cases.push(again("again", "-aiz --stats").arg(version).arg(blocks));
+        }
+        cases.push(again("chosen", "-ai --zc=zstd").arg(version));
+    }
+    everywhere(&cases);
+}
+
+#[test]
+fn levels_and_threads() {
+    let mut cases = Vec::new();
+    for choice in ["--zc=zstd", "--zc=zlibx", "--zc=lz4"] {
+        for level in ["--zl=-2147483648", "--zl=-1", "--zl=0", "--zl=1", "--zl=9", "--zl=99"] {
+            cases.push(first("level", "-ai --debug=nstr").arg(choice).arg(level));
+        }
+    }
+    for threads in ["--zt=0", "--zt=2", "--zt=-5", "--zt=9999", "--compress-threads=1"] {
+        cases.push(first("threads", "-aiz").arg(threads));
+    }
+    cases.push(first("a level alone", "-ai --zl=4 --debug=nstr"));
+    cases.push(first("a level of nothing", "-ai --zl=4 --zc=none --debug=nstr"));
+    everywhere(&cases);
+}
+
+/// What becomes of a wish with a list of its own on either side, and what is said about it.
+#[test]
+fn what_is_negotiated() {
+    let debugged = |name, args: &str| first(name, args).arg("--debug=nstr3").unordered();
+    let listed = |name, list| debugged(name, "-aiz").env("RSYNC_COMPRESS_LIST", list);
+    in_each_place(&[
+        debugged("plain", "-aiz"),
+        debugged("auto", "-ai --zc=auto --compress"),
+        debugged("auto without -z", "-ai --zc=auto"),
+        debugged("taken back", "-aiz --no-z"),
+        debugged("twice", "-aizz"),
+        debugged("new", "-ai --new-compress"),
+        debugged("chosen", "-ai --zc=LZ4"),
+        debugged("off", "-aizz --zl=0"),
+        listed("one", "zlib"),
+        listed("some", "zlibx  foo LZ4 zlibx"),
+        listed("blank", "  "),
+        listed("for each end", "lz4 zlib & lz4 zlibx zlib"),
+        listed("nothing known", "foo"),
+        listed("none", "none"),
+    ]);
+    // Within one machine the reference is two processes of which each says how it failed.
+    let failing = [
+        listed("nothing in common", "lz4 & zlib"),
+        debugged("old", "-aiz --protocol=29").env("RSYNC_COMPRESS_LIST", "zstd"),
+        debugged("refused by the server", "-ai --zc=zlib").env("RSYNC_COMPRESS_LIST", "zlib & zstd"),
+    ];
+    check_all(&failing, &[(PIPES, &programs::AGAINST_REFERENCE)]);
+}
+
+#[test]
+fn what_is_told_while_it_goes() {
+    check_all(
+        &[
+            first("lines afterwards", "-az --out-format=%n:%l:%C"),
+            first("progress", "-az --progress").traffic(Traffic::Any),
+            again("data", "-az --zc=lz4 -vv"),
+        ],
+        &[(LOCAL, &programs::ALONE), (PIPES, &programs::ONE_END)],
+    );
+}
