@@ -136,7 +136,22 @@ fn what_is_named_is_what_is_cleaned() {
         row("kept links to directories", "-aiK --del").before(kept_link),
         row("kept links to directories, after", "-aiK --delete-after").before(kept_link),
         row("links copied", "-rtLi --del").unordered(),
+        row("a file is in the way and stays", "-ai --del --ignore-existing").before(file_in_the_way).unordered(),
+        row("a file is in the way, one file system", "-aix --del --ignore-existing")
+            .before(file_in_the_way)
+            .unordered(),
+        row("a file is in the way, whole list", "-aix --no-i-r --del --ignore-existing")
+            .before(file_in_the_way)
+            .unordered(),
     ]);
+}
+
+/// A directory of the source is a file here.
+fn file_in_the_way(destination: &Path, source: &Path) {
+    more(destination, source);
+    fs::remove_dir_all(destination.join("b")).expect("remove");
+    zoo::file(&destination.join("b"), b"no directory\n");
+    zoo::settle_dirs(destination);
 }
 
 /// A directory of the source is a link to another one here.

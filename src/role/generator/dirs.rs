@@ -140,9 +140,9 @@ impl Generator<'_> {
                 Ok(true)
             }
             Some(Spared::Existing) => {
-                // What is no directory is looked into all the same, and complained of.
-                let device = old.map_or(0, |stat| stat.dev);
-                self.prune_visited(entry, &path, device)?;
+                // What is no directory is looked into all the same, and complained of; but not with `-x`, for which it is
+                // on no file system.
+                self.prune_visited(entry, &path, 0)?;
                 Ok(false)
             }
         }
