@@ -173,7 +173,7 @@ fn what_comes_with_names() {
 
 #[test]
 fn names_that_cannot_be_converted() {
-    let row = |name, args: &str| Case::new(name, args).tree(broken).before(extra);
+    let row = |name, args: &str| Case::new(name, args).tree(broken).before(extra).mingled();
     in_each_place(&[
         row("no UTF-8", "-ai --iconv=utf-8,utf-8"),
         row("no UTF-8, deleting", "-ai --iconv=utf-8 --delete").unordered(),

@@ -100,7 +100,7 @@ fn they_are_brought_up_to_date() {
     everywhere(&[
         update("changed, told", "-aXvv").unordered(),
         update("changed, told a little", "-aXv"),
-        update("changed, nothing else kept", "-rXi --size-only"),
+        update("changed, nothing else kept", "-rXi --size-only").unordered(),
         update("changed, not kept", "-ai"),
         update("changed, in a dry run", "-aXin"),
         update("changed, with backups", "-aXbi"),
