@@ -15,20 +15,12 @@ use crate::{
     hash::{Algorithm, FileSum, Sum},
     log::{Log, LogCode, Sink, Speaker},
     options::{Append, Debug, Levels},
-    proto::{Compat, Protocol, sums::Sums, token::MAX_RUN},
+    proto::{Protocol, sums::Sums, token::MAX_RUN},
     wire::Reader,
 };
 
 pub(super) fn protocol(version: u8, transfer_sum: Algorithm) -> Protocol {
-    Protocol {
-        version,
-        remote_version: version,
-        compat: Compat::default(),
-        checksum_seed: 12345,
-        transfer_sum,
-        list_sum: transfer_sum,
-        compression: Default::default(),
-    }
+    Protocol { checksum_seed: 12345, transfer_sum, list_sum: transfer_sum, ..Protocol::plain(version) }
 }
 
 /// Bytes without pattern, the same everywhere.

@@ -237,7 +237,6 @@ pub(super) fn translate<'a>(lists: impl Iterator<Item = &'a mut Acls>, users: &m
 mod tests {
     use super::*;
     use crate::{
-        hash::Algorithm,
         log::{Log, Speaker},
         meta::ids::Kind,
         options::{Options, Super},
@@ -249,15 +248,8 @@ mod tests {
 
     fn mapping(kind: Kind) -> Mapping {
         let options = Options { super_user: Super::Yes, ..Options::default() };
-        let protocol = Protocol {
-            version: 32,
-            remote_version: 32,
-            compat: Compat { id0_names: true, ..Compat::default() },
-            checksum_seed: 0,
-            transfer_sum: Algorithm::Md5,
-            list_sum: Algorithm::Md5,
-            compression: Default::default(),
-        };
+        let compat = Compat { id0_names: true, ..Compat::default() };
+        let protocol = Protocol { compat, ..Protocol::plain(32) };
         Mapping::new(kind, &options, &protocol, &Log::unheard(Speaker::Receiver)).unwrap()
     }
 

@@ -14,7 +14,6 @@ use super::{
 use crate::{
     error::{Error, ExitCode},
     filter::Filters,
-    hash::Algorithm,
     log::{Log, Speaker},
     options::{Dirs, FilterArg, Options, Super},
     proto::{Compat, Protocol},
@@ -33,15 +32,7 @@ fn protocol(version: u8, inc_recurse: bool) -> Protocol {
         id0_names: version >= 32,
         ..Compat::default()
     };
-    Protocol {
-        version,
-        remote_version: version,
-        compat,
-        checksum_seed: 0,
-        transfer_sum: Algorithm::Md5,
-        list_sum: Algorithm::Md5,
-        compression: Default::default(),
-    }
+    Protocol { compat, ..Protocol::plain(version) }
 }
 
 /// `-aU` as root without names of users, plus `-c`.

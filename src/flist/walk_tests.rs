@@ -11,7 +11,6 @@ use super::{Entry, Flags, Segment, build::Walker, io_error};
 use crate::{
     error::Result,
     filter::Filters,
-    hash::Algorithm,
     log::{Log, LogCode, Sink, Speaker},
     options::{Dirs, Levels, Options},
     proto::{Compat, Protocol},
@@ -36,15 +35,7 @@ struct Walked {
 }
 
 fn protocol(inc_recurse: bool) -> Protocol {
-    Protocol {
-        version: 32,
-        remote_version: 32,
-        compat: Compat { inc_recurse, ..Compat::default() },
-        checksum_seed: 0,
-        transfer_sum: Algorithm::Md5,
-        list_sum: Algorithm::Md5,
-        compression: Default::default(),
-    }
+    Protocol { compat: Compat { inc_recurse, ..Compat::default() }, ..Protocol::plain(32) }
 }
 
 fn recursive() -> Options {

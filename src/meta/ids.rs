@@ -276,7 +276,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        hash::Algorithm,
         log::{Sink, Speaker},
         options::Levels,
         proto::Compat,
@@ -292,15 +291,7 @@ mod tests {
     }
 
     fn protocol() -> Protocol {
-        Protocol {
-            version: 32,
-            remote_version: 32,
-            compat: Compat { id0_names: true, ..Compat::default() },
-            checksum_seed: 0,
-            transfer_sum: Algorithm::Md5,
-            list_sum: Algorithm::Md5,
-            compression: Default::default(),
-        }
+        Protocol { compat: Compat { id0_names: true, ..Compat::default() }, ..Protocol::plain(32) }
     }
 
     fn log() -> (Log, Arc<Heard>) {

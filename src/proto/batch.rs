@@ -163,7 +163,7 @@ pub fn read_compat(reader: &mut Reader, version: u8) -> Result<Compat> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{hash::Algorithm, wire::Writer};
+    use crate::wire::Writer;
 
     fn archive() -> Options {
         Options { dirs: Dirs::Recurse, owner: true, group: true, links: true, devices: true, ..Options::default() }
@@ -181,15 +181,7 @@ mod tests {
         // The reference (3.5.0) with `-a`.
         let recorded = b"\x9f\0\0\0\x20\0\0\0\x81\xff\x05\0\0\0";
         assert_eq!(flags(&archive()), 0x9f);
-        let protocol = Protocol {
-            version: 32,
-            remote_version: 32,
-            compat: Compat::from_bits(0x1ff),
-            checksum_seed: 5,
-            transfer_sum: Algorithm::Md5,
-            list_sum: Algorithm::Md5,
-            compression: Default::default(),
-        };
+        let protocol = Protocol { compat: Compat::from_bits(0x1ff), checksum_seed: 5, ..Protocol::plain(32) };
         let written = Writer::written(|writer| {
             writer.int(flags(&archive())).unwrap();
             begin(writer, &protocol).unwrap();

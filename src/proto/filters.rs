@@ -59,7 +59,7 @@ pub fn receive(reader: &mut Reader) -> Result<Vec<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{error::ExitCode, hash::Algorithm};
+    use crate::error::ExitCode;
 
     #[test]
     fn there_and_back() {
@@ -78,15 +78,7 @@ mod tests {
 
     #[test]
     fn both_ends_know_whether_there_is_a_list() {
-        let protocol = |version| Protocol {
-            version,
-            remote_version: version,
-            compat: super::super::Compat::default(),
-            checksum_seed: 1,
-            transfer_sum: Algorithm::Md5,
-            list_sum: Algorithm::Md5,
-            compression: Default::default(),
-        };
+        let protocol = Protocol::plain;
         let ends = |client_sends: bool| {
             [(false, client_sends), (true, !client_sends)].map(|(server, sends)| Side { server, sends, local: false })
         };

@@ -134,6 +134,22 @@ impl Protocol {
 }
 
 #[cfg(test)]
+impl Protocol {
+    /// What two programs of a version settle that have no wishes.
+    pub fn plain(version: u8) -> Self {
+        Self {
+            version,
+            remote_version: version,
+            compat: Compat::default(),
+            checksum_seed: 0,
+            transfer_sum: Algorithm::Md5,
+            list_sum: Algorithm::Md5,
+            compression: Default::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
