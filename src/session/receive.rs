@@ -313,7 +313,11 @@ fn transfer(
         };
         (received, generated)
     });
-    // Who was only woken up has nothing to tell.
+    conclude(link, received, generated)
+}
+
+/// Of two failures the one that came first: who was only woken up has nothing to tell.
+fn conclude(link: &mut Link<'_>, received: Result<Stats>, generated: Result<i32>) -> Result<Stats> {
     match (received, generated) {
         (Ok(stats), Ok(io_error)) => {
             link.heard.add_io_error(io_error);
