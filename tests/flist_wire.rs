@@ -330,7 +330,15 @@ fn make_tree(root: &Path) {
     }
 }
 
+/// Where a path begins at the top, others may write to a directory on the way meanwhile: a difference counts if it is
+/// there three times.
 fn compare(case: &Case, program: &Path, root: &Path) {
+    let Err(difference) = try_to_compare(case, program, root) else { return };
+    let stays = || try_to_compare(case, program, root).is_err();
+    assert!(!(stays() && stays()), "{difference}");
+}
+
+fn try_to_compare(case: &Case, program: &Path, root: &Path) -> Result<(), String> {
     let what = format!("protocol {} inc {} -{} {:?}", case.version, case.inc_recurse, case.letters, case.args);
     let mut peer = case.start(program, root);
     let mut names = Vec::new();
@@ -344,7 +352,8 @@ fn compare(case: &Case, program: &Path, root: &Path) {
             part.escape_ascii().to_string()
         };
         let (mine_near, theirs_near) = (near(&mine), near(&theirs));
-        panic!("{what}: at {at} of {} and {}:\n  {mine_near}\n  {theirs_near}", mine.len(), theirs.len());
+        let (mine, theirs) = (mine.len(), theirs.len());
+        return Err(format!("{what}: at {at} of {mine} and {theirs}:\n  {mine_near}\n  {theirs_near}"));
     }
     if case.args.iter().all(|arg| !arg.contains("missing")) {
         let mut expected = names;
@@ -356,6 +365,7 @@ fn compare(case: &Case, program: &Path, root: &Path) {
             assert_eq!(read, expected, "{what}");
         }
     }
+    Ok(())
 }
 
 #[test]
