@@ -174,6 +174,35 @@ fn permissions_and_lists() {
     ]);
 }
 
+/// What the umask would deny, and where `inheriting` the directory's own list allows it.
+#[test]
+fn directories_that_are_not_of_the_transfer() {
+    if !can() {
+        return;
+    }
+    let deep = ["src/./sub/deep", "src/./user"];
+    everywhere(&[
+        row("a path that is made", "-rlti --mkpath").before(inheriting).to("dst/a/b/c/"),
+        row("a path that is made, lists kept", "-aAi --mkpath").before(inheriting).to("dst/a/b/c/"),
+        row("a path that is made for a file", "-ti --mkpath").before(inheriting).from(&["src/user"]).to("dst/a/b/file"),
+        row("a path that is made elsewhere", "-rlti --mkpath").to("dst/a/b/c/"),
+        row("implied directories", "-rltRi").before(inheriting).from(&deep),
+        row("implied directories, lists kept", "-aARi").before(inheriting).from(&deep),
+        row("no implied directories", "-rltRi --no-implied-dirs").before(inheriting).from(&deep),
+        row("no implied directories, lists kept", "-aARi --no-implied-dirs").before(inheriting).from(&deep),
+        row("a directory for backups", "-rltib --backup-dir=bak/old").before(outdated_inheriting),
+        row("a directory for backups, lists kept", "-aAib --backup-dir=bak/old").before(outdated_inheriting),
+        row("a directory for partial files", "-rlti --delay-updates --partial-dir={box}/dst/part")
+            .before(outdated_inheriting),
+    ]);
+}
+
+fn outdated_inheriting(top: &Path, source: &Path) {
+    outdated(top, source);
+    inheriting(top, source);
+    zoo::settle_dirs(top);
+}
+
 #[test]
 fn what_is_told() {
     if !can() {

@@ -11,6 +11,7 @@ use std::{
 use super::{
     Dest,
     copy::CopyError,
+    defaults,
     delete::{Remover, Room},
     duplicate::{self, Failure},
     places::{Spot, named},
@@ -376,9 +377,9 @@ impl BackupDir {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
-        let (named, mode) = (named(dest.options), dest.rules.default_perms());
+        let mkdir = |above: &Root, name: &[u8]| defaults::mkdir(above, name, 0o777, dest.rules.umask);
         let made = match dest.rules.dry_run {
-            false => dest.root.make_beside(&self.text, mode, &named, Follow::Never)?,
+            false => dest.root.make_beside(&self.text, &mkdir, &named(dest.options), Follow::Never)?,
             true => dest.root.with_rule(Follow::Never), // nothing is made or looked at below it
         };
         Ok(self.root.get_or_init(|| made))
@@ -423,7 +424,7 @@ impl BackupDir {
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
                 Err(error) => return Err(self.failed(dest, "lstat", dir, error)),
             }
-            match root.mkdir(dir, 0o777 & !dest.rules.umask) {
+            match defaults::mkdir(root, dir, 0o777, dest.rules.umask) {
                 Ok(()) => {
                     self.adopt_attributes(dest, root, dir);
                     return Ok(());

@@ -10,6 +10,7 @@ use super::Dest;
 use crate::{
     bytes,
     error::errno_words,
+    fs::Root,
     log::LogCode,
     meta::acl::{self, Acl},
     options::Debug,
@@ -38,9 +39,16 @@ impl DefaultPerms {
     }
 }
 
-/// Whether a directory has a default ACL: the kernel lets that decide there, and not the umask.
-pub fn rules_in(dir: BorrowedFd<'_>) -> bool {
-    xattr::get(dir, acl::DEFAULT).is_ok_and(|value| !value.is_empty())
+/// Makes a directory that is not of the transfer, with what `mode` is allowed there.
+pub fn mkdir(root: &Root, path: &[u8], mode: u32, umask: u32) -> io::Result<()> {
+    let (above, _) = root.parent(path)?;
+    root.mkdir(path, allowed(above.as_fd(), mode, umask))
+}
+
+/// The mode to ask for in a directory: where it has a default ACL the kernel lets that decide, and not the umask.
+pub fn allowed(dir: BorrowedFd<'_>, mode: u32, umask: u32) -> u32 {
+    let has_acl = xattr::get(dir, acl::DEFAULT).is_ok_and(|value| !value.is_empty());
+    if has_acl { mode } else { mode & !umask }
 }
 
 /// C: acls.c default_perms_for_dir

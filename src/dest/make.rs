@@ -5,6 +5,7 @@ use std::io;
 use super::{
     Dest,
     backup::{self, Kept, Prefer},
+    defaults,
     delete::{Remover, Room},
     temp,
 };
@@ -48,12 +49,12 @@ pub fn parents(dest: Dest<'_>, path: &[u8]) -> io::Result<u32> {
     if dir.is_empty() {
         return Ok(0);
     }
-    let mode = dest.rules.default_perms();
-    match dest.root.mkdir(dir, mode) {
+    let mkdir = || defaults::mkdir(dest.root, dir, 0o777, dest.rules.umask);
+    match mkdir() {
         Ok(()) => Ok(1),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let made = parents(dest, dir)?;
-            dest.root.mkdir(dir, mode)?;
+            mkdir()?;
             Ok(made + 1)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match dest.root.stat_follow(dir)?.is_dir() {

@@ -6,7 +6,7 @@
 use std::io;
 
 use super::{
-    Dest,
+    Dest, defaults,
     places::{Spot, again, named},
 };
 use crate::{
@@ -82,7 +82,7 @@ impl PartialSpot<'_> {
             Ok(_) => root.unlink(&self.dir)?,
             Err(_) => {}
         }
-        root.mkdir(&self.dir, 0o700 & !dest.rules.umask)
+        defaults::mkdir(root, &self.dir, 0o700, dest.rules.umask)
     }
 
     /// Whether a directory still has the directory's name: a refusal may be due to somebody who put a link there.

@@ -118,7 +118,7 @@ impl Entry<'_> {
     /// The argument names a directory that does not exist.
     fn make(&self, dir: &[u8], listing: Listing) -> Result<Target> {
         if !self.options.dry_run
-            && let Err(error) = mkdir(dir, self.mode_below(dir))
+            && let Err(error) = mkdir(dir, self.umask)
         {
             return Err(self.mkdir_failed(dir, &error));
         }
@@ -148,7 +148,8 @@ impl Entry<'_> {
     ) -> Result<io::Result<fs::Metadata>> {
         let trailing_slash = argument.ends_with(b"/");
         let whole = many && !trailing_slash;
-        let made = make_path(if whole { argument } else { path_above(argument) }, self.mode())
+        let umask = (!self.options.dry_run).then_some(self.umask);
+        let made = make_path(if whole { argument } else { path_above(argument) }, umask)
             .map_err(|error| self.mkdir_failed(argument, &error))?;
         if made == 0 {
             return Ok(found);
@@ -210,23 +211,6 @@ impl Entry<'_> {
         path::clean(&joined, how).unwrap_or(joined)
     }
 
-    /// The mode for new directories; none are made in a dry run.
-    fn mode(&self) -> Option<u32> {
-        (!self.options.dry_run).then_some(0o777 & !self.umask)
-    }
-
-    /// The mode for a new directory where the one that it is in may have something to say about it.
-    fn mode_below(&self, dir: &[u8]) -> u32 {
-        let end = dir.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
-        let above = match path::split(dir.get(..end).unwrap_or_default()).0 {
-            b"" if dir.starts_with(b"/") => b"/",
-            b"" => &b"."[..],
-            above => above,
-        };
-        let opened = with_name(above, |above| open_dir_handle(CWD, above));
-        if opened.is_ok_and(|above| defaults::rules_in(above.as_fd())) { 0o777 } else { 0o777 & !self.umask }
-    }
-
     fn refuse(&self, line: &str) -> Error {
         self.log.say(LogCode::Error, line);
         Error::silent(ExitCode::FILE_SELECT)
@@ -261,16 +245,24 @@ fn path_above(path: &[u8]) -> &[u8] {
     }
 }
 
-fn mkdir(dir: &[u8], mode: u32) -> io::Result<()> {
+/// Makes a directory, as far as the umask allows, or a default ACL where it is.
+fn mkdir(dir: &[u8], umask: u32) -> io::Result<()> {
+    let above = match path::split(trimmed(dir)).0 {
+        b"" if dir.starts_with(b"/") => b"/",
+        b"" => &b"."[..],
+        above => above,
+    };
+    let opened = with_name(above, |above| open_dir_handle(CWD, above));
+    let mode = opened.map_or(0o777 & !umask, |above| defaults::allowed(above.as_fd(), 0o777, umask));
     fs::DirBuilder::new().mode(mode).create(OsStr::from_bytes(dir))
 }
 
-/// Makes `dir` and what is missing above it; returns how many directories. Without a mode (a dry run) they are only
+/// Makes `dir` and what is missing above it; returns how many directories. Without an umask (a dry run) they are only
 /// counted. C: util1.c make_path
-fn make_path(dir: &[u8], mode: Option<u32>) -> io::Result<u32> {
+fn make_path(dir: &[u8], umask: Option<u32>) -> io::Result<u32> {
     let dir = trimmed(dir);
-    let made = match mode {
-        Some(mode) => mkdir(dir, mode),
+    let made = match umask {
+        Some(umask) => mkdir(dir, umask),
         None => stat(dir).and_then(|meta| {
             Err(io::Error::from_raw_os_error(if meta.is_dir() { libc::EEXIST } else { libc::ENOTDIR }))
         }),
@@ -279,8 +271,8 @@ fn make_path(dir: &[u8], mode: Option<u32>) -> io::Result<u32> {
         Ok(()) => Ok(1),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let above = path::split(dir).0;
-            let made = if above.is_empty() { 0 } else { make_path(above, mode)? };
-            mode.map_or(Ok(()), |mode| mkdir(dir, mode))?;
+            let made = if above.is_empty() { 0 } else { make_path(above, umask)? };
+            umask.map_or(Ok(()), |umask| mkdir(dir, umask))?;
             Ok(made + 1)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match stat(dir) {

@@ -273,7 +273,9 @@ mod tests {
         assert_eq!(beside(&from("out/dir"), b"."), "refused");
         assert_eq!(beside(&from("out"), b"../root"), "refused");
         assert_eq!(beside(&from("out"), &full(temp.path(), "root/in")), "done");
-        let made = |path: &[u8]| came_to(inside.make_beside(path, 0o700, &named, Follow::Never));
+        let made = |path: &[u8]| {
+            came_to(inside.make_beside(path, &|above, name| above.mkdir(name, 0o700), &named, Follow::Never))
+        };
         assert_eq!((made(b"../c/d"), made(b"../../../out/new"), made(b"../../up/new")), ("done", "refused", "refused"));
         assert!(temp.path().join("root/a/c/d").is_dir() && !temp.path().join("out/new").exists());
     }

@@ -79,8 +79,14 @@ impl Root {
         Ok(Self::from_named(open_within(self.dir.as_fd(), path, named)?, follow, named))
     }
 
-    /// As [`Root::open_beside`]; the directory, and what is missing above it, is made with the permissions `mode`.
-    pub fn make_beside(&self, path: &[u8], mode: u32, named: &Named, follow: Follow) -> io::Result<Self> {
+    /// As [`Root::open_beside`]; the directory, and what is missing above it, is made with `mkdir`, each in its own.
+    pub fn make_beside(
+        &self,
+        path: &[u8],
+        mkdir: &dyn Fn(&Self, &[u8]) -> io::Result<()>,
+        named: &Named,
+        follow: Follow,
+    ) -> io::Result<Self> {
         match self.open_beside(path, named, follow) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
             other => return other,
@@ -90,9 +96,9 @@ impl Root {
         let above = match above {
             b"" if path.starts_with(b"/") => self.open_beside(b"/", named, follow)?,
             b"" => self.with_rule(follow),
-            above => self.make_beside(above, mode, named, follow)?,
+            above => self.make_beside(above, mkdir, named, follow)?,
         };
-        match above.mkdir(leaf, mode) {
+        match mkdir(&above, leaf) {
             Err(error) if error.raw_os_error() != Some(libc::EEXIST) => Err(error),
             _ => above.open_beside(leaf, named, follow),
         }
