@@ -202,3 +202,60 @@ fn an_owner_that_differs_costs_one_call() {
         ],
     );
 }
+
+#[test]
+fn attributes_are_asked_for_once_at_each_end() {
+    let lists = [(STAT, 2.0), ("lgetxattr", 2.0)];
+    expect("local, lists, nothing to do", "-aA src/ dst/", 300, true, &lists);
+    let push = "-aA -e SHELL --rsync-path=OURS src/ far:HERE/dst/";
+    expect("push, lists, nothing to do", push, 300, true, &lists);
+    expect("local, attributes, nothing to do", "-aX src/ dst/", 300, true, &[(STAT, 2.0), ("llistxattr", 2.0)]);
+    let both = [(STAT, 3.0), ("lgetxattr", 2.0), ("llistxattr", 2.0), ("linkat", 1.0)];
+    expect("local, linked with both", "-aAX --link-dest=../src src/ dst/", 300, false, &both);
+}
+
+/// What a call on attributes acts on: a descriptor, or a name in a directory that is held, whatever becomes of its path.
+fn is_held(call: &str) -> bool {
+    let Some((_, arguments)) = call.split_once("xattr(") else { return true }; // the rest of a call that was cut short
+    match arguments.strip_prefix("\"/proc/self/fd/").and_then(|path| path.split_once('"')) {
+        Some((path, _)) => path.split('/').count() <= 2,
+        None => arguments.starts_with(|first: char| first.is_ascii_digit()),
+    }
+}
+
+#[test]
+fn attributes_are_those_of_what_is_held() {
+    let dir = tempfile::Builder::new().prefix("oc-rsync-").tempdir().expect("temporary directory");
+    fs::create_dir_all(dir.path().join("src/deep/er")).expect("directory");
+    std::os::unix::fs::symlink("deep", dir.path().join("src/link")).expect("link");
+    zoo::pipe(&dir.path().join("src/deep/pipe"));
+    for name in ["deep/er/file", "deep/er/other", "top"] {
+        zoo::file(&dir.path().join("src").join(name), name.as_bytes());
+        zoo::attr(&dir.path().join("src").join(name), "user.long", &[b'l'; 100]);
+    }
+    let trace = dir.path().join("trace");
+    let mut calls = 0;
+    for args in [
+        "-aAX src/ dst/",
+        "-aAX src/ dst/",
+        "-aAXI -b --backup-dir=../bak --filter=-x_user.l* src/ dst/",
+        "-rlAX --no-p --inplace -I src/ dst/",
+        "-aAX --link-dest=../dst src/ new/",
+        "-aAX --copy-dest=../dst --no-t src/ copy/",
+        "-aAXR --mkpath src/./deep/er path/to/",
+    ] {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-e", "trace=/xattr", "-o"]).arg(&trace).arg(Program::Ours.path());
+        match strace.args(args.split(' ')).current_dir(dir.path()).stdin(Stdio::null()).output() {
+            Ok(outcome) if outcome.status.success() => {}
+            Ok(outcome) => return skip("attributes of what is held", &String::from_utf8_lossy(&outcome.stderr)),
+            Err(error) => return skip("attributes of what is held", &format!("strace: {error}")),
+        }
+        let text = fs::read_to_string(&trace).expect("a trace");
+        calls += text.lines().count();
+        let elsewhere: Vec<_> = text.lines().filter(|call| !is_held(call)).collect();
+        assert!(elsewhere.is_empty(), "{args}: {elsewhere:#?}");
+    }
+    assert!(calls > 50, "{calls} calls on attributes");
+    assert!(!is_held("llistxattr(\"dst/deep\", \"\", 1024) = 0") && !is_held("getxattr(\"/proc/self/fd/5/a/b\", "));
+}

@@ -268,7 +268,7 @@ fn copy_over(
 }
 
 fn how(times_ok: bool) -> How {
-    How { skip_times: !times_ok, exact_times: true, report: false, fresh: true, xattrs: true }
+    How { skip_times: !times_ok, exact_times: true, fresh: true, xattrs: true, ..How::default() }
 }
 
 #[track_caller]

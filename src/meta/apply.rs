@@ -44,6 +44,8 @@ pub struct How {
     pub fresh: bool,
     /// Extended attributes too, if they are known.
     pub xattrs: bool,
+    /// The access control lists were found to be right.
+    pub same_acls: bool,
 }
 
 /// What was changed. C: UPDATED_*
@@ -55,13 +57,15 @@ pub struct Changed {
     pub atime: bool,
     pub mode: bool,
     pub acls: bool,
+    /// Whether its access control lists were others, if they were looked at.
+    pub other_acls: Option<bool>,
     /// The mode that came with an access list, before it was seen to itself.
     pub mode_by_acl: Option<u32>,
 }
 
 impl Changed {
     pub fn any(self) -> bool {
-        self != Self::default()
+        self != Self { other_acls: self.other_acls, ..Self::default() }
     }
 }
 
@@ -79,11 +83,12 @@ impl Setter<'_> {
     pub fn set(self, target: Target<'_>, name: &[u8], wanted: &Wanted<'_>, stat: &Stat, how: How) -> Changed {
         let mut changed = Changed::default();
         let new_mode = self.mode_for(wanted, stat, how);
-        let held = self.rules.acls.and_then(|bearers| self.acls_of(target, name, wanted, stat, bearers));
+        let bearers = self.rules.acls.filter(|_| !how.same_acls);
+        let held = bearers.and_then(|bearers| self.acls_of(target, name, wanted, stat, bearers));
         let done = self.set_owner(target, name, wanted, stat, &mut changed).and_then(|mode| {
             let stat = &self.set_xattrs(target, name, wanted, Stat { mode, ..*stat }, how);
             self.set_times(target, name, wanted, stat, how, &mut changed)?;
-            let mode = match self.rules.acls {
+            let mode = match bearers {
                 Some(_) => self.set_acls(target, name, wanted, held.as_ref(), (mode, new_mode), &mut changed),
                 None => mode,
             };
@@ -254,9 +259,11 @@ impl Setter<'_> {
         if Kind::of(new) == Kind::Symlink {
             return mode;
         }
-        let mut differs = false;
-        let mut give = |acl: &Acl, which: Which| {
-            differs = true;
+        let other_access = held.is_none_or(|held| held.access_differs(lists, new));
+        let other_default =
+            Kind::of(new) == Kind::Directory && held.is_none_or(|held| held.default_differs(lists, new));
+        changed.other_acls = Some(other_access || other_default);
+        let give = |acl: &Acl, which: Which| {
             let done = if self.rules.dry_run { Ok(()) } else { target.xattrs(|on| acl.write(on, which)) };
             done.inspect_err(|error| {
                 let what = match which {
@@ -266,7 +273,7 @@ impl Setter<'_> {
                 self.failed(what, error);
             })
         };
-        if held.is_none_or(|held| held.access_differs(lists, new)) {
+        if other_access {
             let (access, with_it) = lists.access.for_mode(mode, new);
             if give(&access, Which::Access).is_err() {
                 return mode;
@@ -276,13 +283,10 @@ impl Setter<'_> {
                 changed.mode_by_acl = Some(mode);
             }
         }
-        if Kind::of(new) == Kind::Directory
-            && held.is_none_or(|held| held.default_differs(lists, new))
-            && give(&lists.default, Which::Default).is_err()
-        {
+        if other_default && give(&lists.default, Which::Default).is_err() {
             return mode;
         }
-        changed.acls = differs;
+        changed.acls = other_access || other_default;
         mode
     }
 

@@ -44,7 +44,9 @@ struct Found {
 
 impl Found {
     fn like(&self) -> Like {
-        Like::alternative(self.stat, self.position)
+        let same = self.likeness == Likeness::Attributes;
+        let like = Like::alternative(self.stat, self.position);
+        Like { other_acls: same.then_some(false), same_xattrs: same, ..like }
     }
 }
 

@@ -65,16 +65,24 @@ impl Origin {
 #[derive(Clone)]
 pub(super) struct Like {
     pub stat: Stat,
-    origin: Origin,
+    pub origin: Origin,
+    /// Whether its access control lists are others than those wanted, if they were compared.
+    pub other_acls: Option<bool>,
+    /// Its extended attributes are known to be those wanted.
+    pub same_xattrs: bool,
 }
 
 impl Like {
     pub fn own(stat: Stat) -> Self {
-        Self { stat, origin: Origin::default() }
+        Self::new(stat, Origin::default())
     }
 
     pub fn alternative(stat: Stat, position: u8) -> Self {
-        Self { stat, origin: Origin { basis: item::Basis::AltDest(position), ..Origin::default() } }
+        Self::new(stat, Origin { basis: item::Basis::AltDest(position), ..Origin::default() })
+    }
+
+    fn new(stat: Stat, origin: Origin) -> Self {
+        Self { stat, origin, other_acls: None, same_xattrs: false }
     }
 
     /// Its place is not the entry's own.
@@ -184,7 +192,7 @@ impl Generator<'_> {
             let checked = self.transfer.options.checksum && visit.pass == Pass::First;
             let bits = if checked { Flags::TRANSFER | Flags::REPORT_CHANGE } else { Flags::TRANSFER };
             let mut item = origin.item(bits);
-            let like = old.map(|stat| Like { stat, origin: origin.clone() });
+            let like = old.map(|stat| Like::new(stat, origin.clone()));
             let (flags, missing) = self.item_flags(visit, like.as_ref(), item.flags, item.name.is_some());
             item.flags = flags;
             self.write_item(visit, &item, missing)?;
@@ -242,9 +250,7 @@ impl Generator<'_> {
 
     fn item_flags(&self, visit: Visit<'_>, like: Option<&Like>, flags: Flags, named: bool) -> (Flags, Vec<i32>) {
         let mut flags = self.transfer.rules.item_flags(&visit.wanted, like.map(|like| &like.stat), flags, named);
-        if let Some((like, (root, path))) = like.and_then(|like| Some((like, self.origin_place(visit, &like.origin)?)))
-            && self.transfer.rules.acls_differ(&visit.wanted, &like.stat, root, &path, &self.log)
-        {
+        if like.is_some_and(|like| self.acls_differ(visit, like)) {
             flags |= Flags::REPORT_ACL;
         }
         let Some(difference) = self.xattrs_lacking(visit, like) else { return (flags, Vec::new()) };
@@ -254,9 +260,21 @@ impl Generator<'_> {
         (flags, difference.missing)
     }
 
+    /// Whether the access control lists of what the entry is compared with are others.
+    pub(super) fn acls_differ(&self, visit: Visit<'_>, like: &Like) -> bool {
+        like.other_acls.unwrap_or_else(|| {
+            self.origin_place(visit, &like.origin).is_some_and(|(root, path)| {
+                self.transfer.rules.acls_differ(&visit.wanted, &like.stat, root, &path, &self.log)
+            })
+        })
+    }
+
     /// In which extended attributes the entry and what it is compared with differ; `None`: none are kept.
     fn xattrs_lacking(&self, visit: Visit<'_>, like: Option<&Like>) -> Option<Difference> {
         let policy = self.transfer.rules.xattrs.as_ref()?;
+        if like.is_some_and(|like| like.same_xattrs) {
+            return Some(Difference::default());
+        }
         let there = like.and_then(|like| {
             let (root, path) = self.origin_place(visit, &like.origin)?;
             read_xattrs(policy, self.dest(), root, &path, like.origin.shown(visit), like.stat.mode)

@@ -231,10 +231,10 @@ impl Generator<'_> {
             How { report: self.reports(), exact_times: regular && self.transfer.options.checksum, ..How::default() };
         let changed = self.dest().set_attrs(visit.path, &visit.wanted, old, how);
         if self.itemizing {
-            let known = if changed.acls { Flags::REPORT_ACL } else { Flags::default() };
             // As in the reference, what came with the list is no change of its own.
             let old = Stat { mode: changed.mode_by_acl.unwrap_or(old.mode), ..*old };
-            self.itemize(visit, Some(&Like::own(old)), known)?;
+            let like = Like { other_acls: changed.other_acls, ..Like::own(old) };
+            self.itemize(visit, Some(&like), Flags::default())?;
         }
         self.lead(visit, Led::known(*old))
     }

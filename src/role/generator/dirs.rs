@@ -5,7 +5,7 @@ use std::{
     io, mem,
 };
 
-use super::{Generator, alternatives::Other, basis::Like, decide::Visit, spare::Spared};
+use super::{Generator, alternatives::Other, decide::Visit, spare::Spared};
 use crate::{
     bytes,
     dest::{delete::Room, make},
@@ -174,19 +174,27 @@ impl Generator<'_> {
         let known = old.filter(|_| !just_made);
         let wanted = self.wanted(entry, known.map(|stat| stat.mode));
         let visit = Visit { entry, index, path, wanted, pass: Pass::First };
-        let Other::Make { like, told } = self.find_other(visit, known.as_ref())? else { return Ok(missing) };
+        let Other::Make { mut like, told } = self.find_other(visit, known.as_ref())? else { return Ok(missing) };
         if self.itemizing && !told {
+            if let Some(like) = &mut like {
+                like.other_acls = Some(self.acls_differ(visit, like));
+            }
             let bits = if known.is_none() { Flags::LOCAL_CHANGE } else { Flags::default() };
             self.itemize(visit, like.as_ref(), bits)?;
         }
         if old.is_none() && !self.make_dir(visit) {
             return Ok(self.skip_contents(index, path));
         }
-        if let Some(like) = like.filter(Like::is_elsewhere) {
-            self.copy_xattrs(visit, &like);
-        }
+        let how = How { fresh: just_made, ..How::default() };
+        let how = match like {
+            Some(like) if like.is_elsewhere() => {
+                self.copy_xattrs(visit, &like);
+                how
+            }
+            like => How { same_acls: like.is_some_and(|like| like.other_acls == Some(false)), ..how },
+        };
         let changed = match &old {
-            Some(stat) => self.dest().set_attrs(path, &visit.wanted, stat, How { fresh: just_made, ..How::default() }),
+            Some(stat) => self.dest().set_attrs(path, &visit.wanted, stat, how),
             None => self.dest().set_new_attrs(path, &visit.wanted),
         };
         if changed.any() && !told {
