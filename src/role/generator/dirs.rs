@@ -191,7 +191,11 @@ impl Generator<'_> {
                 self.copy_xattrs(visit, &like);
                 how
             }
-            like => How { same_acls: like.is_some_and(|like| like.other_acls == Some(false)), ..how },
+            // With `-K` it may be a link that was looked through.
+            like => {
+                let same_acls = !self.transfer.options.keep_dirlinks;
+                How { same_acls: same_acls && like.is_some_and(|like| like.other_acls == Some(false)), ..how }
+            }
         };
         let changed = match &old {
             Some(stat) => self.dest().set_attrs(path, &visit.wanted, stat, how),
