@@ -20,7 +20,7 @@ use crate::{
     sys::{locale, poll::Wake, process, signal},
     text::number::Style,
     transport::{
-        Connection,
+        self, Connection,
         batch::{self, Tape},
         pair::{handover, pair},
         shell::{self, Child, ShellCommand, words_line},
@@ -150,13 +150,20 @@ impl Client<'_> {
         }
         self.debug_charset();
         let theirs = local_server(&options, &dest);
-        let (here, there) = pair(&self.wake);
+        // A user is the whole process's: who may become another one has a process of its own.
+        let apart = options.copy_as.is_some() || theirs.copy_as.is_some();
+        let (here, there) = if apart {
+            transport::pipes(&self.wake, &far_wake).map_err(|error| session::ipc("pipe", &error))?
+        } else {
+            let (here, there) = pair(&self.wake);
+            (here.into(), there.woken_by(&far_wake).into())
+        };
         // A batch file shall have the data too: then none is handed over.
-        let hands_over = matches!(tape, Tape::None);
+        let hands_over = matches!(tape, Tape::None) && !apart;
         let (giver, taker) = hands_over.then(|| handover(&self.wake)).unzip();
         let far = server::Local {
             options: &theirs,
-            end: there.woken_by(&far_wake),
+            connection: there,
             taker,
             dest,
             filters: self.filters.clone(),
@@ -164,11 +171,11 @@ impl Client<'_> {
             wake: &far_wake,
             umask: self.umask,
         };
-        let near = Start {
+        let near = |here: Connection| Start {
             options: &options,
             side: Side { server: false, sends: true, local: true },
-            read: Box::new(here.read),
-            write: Box::new(here.write),
+            read: here.read,
+            write: here.write,
             shelf: giver.map_or(Shelf::None, Shelf::Giver),
             umask: self.umask,
             log: &self.log,
@@ -180,9 +187,12 @@ impl Client<'_> {
             secluded: None,
             tape,
         };
+        if apart {
+            return self.beside_child(near, here, far);
+        }
         let (ended, server) = thread::scope(|scope| {
             let server = thread::Builder::new().name("server".into()).spawn_scoped(scope, || server::local(far));
-            let ended = session::run(near);
+            let ended = session::run(near(here));
             let server = match server.map(thread::ScopedJoinHandle::join) {
                 // What this side gave up for is why that one was left alone.
                 Ok(Ok(server)) if server.lost && ended.stats.is_none() => ExitCode::OK,
@@ -191,6 +201,31 @@ impl Client<'_> {
             };
             (ended, server)
         });
+        Ok(self.conclude(ended, server))
+    }
+
+    /// A local copy whose server is a copy of this process, as both of the reference's always are.
+    fn beside_child<'b>(
+        &self,
+        near: impl FnOnce(Connection) -> Start<'b>,
+        here: Connection,
+        far: server::Local<'_>,
+    ) -> Result<ExitCode> {
+        let mut here = Some(here);
+        let child = process::fork(ExitCode::CRASHED.0, || {
+            here = None; // its end is ours to bring about
+            match signal::install(far.wake) {
+                Ok(()) => server::local(far).code.0,
+                Err(_) => ExitCode::IPC.0,
+            }
+        });
+        let child = child.map_err(|error| session::ipc("fork", &error))?;
+        let Some(here) = here else { return Err(Error::silent(ExitCode::CRASHED)) };
+        let ended = session::run(near(here));
+        if ended.stats.is_some() {
+            self.debug_wait(&ended, child.pid());
+        }
+        let server = child.wait().map_or(ExitCode::WAIT_CHILD, |exit| shell::Ended::from(exit).code());
         Ok(self.conclude(ended, server))
     }
 

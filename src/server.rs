@@ -14,11 +14,7 @@ use crate::{
     session::{self, Ended, Shelf, Start, finish},
     sys::{poll::Wake, process, signal},
     text::path,
-    transport::{
-        Connection,
-        batch::Tape,
-        pair::{End, Taker},
-    },
+    transport::{Connection, batch::Tape, pair::Taker},
     wire::Reader,
 };
 
@@ -128,8 +124,8 @@ fn paths(options: &Options, sends: bool) -> Result<Vec<Vec<u8>>> {
 /// The receiving end of a local copy.
 pub struct Local<'a> {
     pub options: &'a Options,
-    pub end: End,
-    /// Not where a batch file shall have the data.
+    pub connection: Connection,
+    /// Not where a batch file shall have the data, nor between processes.
     pub taker: Option<Taker>,
     pub dest: Vec<u8>,
     pub filters: Filters,
@@ -138,13 +134,13 @@ pub struct Local<'a> {
     pub umask: u32,
 }
 
-/// Serves the client in this process.
+/// Serves the client in this process, or in one that was forked for it.
 pub fn local(at: Local<'_>) -> Ended {
     session::run(Start {
         options: at.options,
         side: Side { server: true, sends: false, local: true },
-        read: Box::new(at.end.read),
-        write: Box::new(at.end.write),
+        read: at.connection.read,
+        write: at.connection.write,
         shelf: at.taker.map_or(Shelf::None, Shelf::Taker),
         umask: at.umask,
         log: &at.log,

@@ -49,6 +49,15 @@ impl Kind {
             Self::Group => users::group_by_name(name).ok()?.map(|group| group.gid),
         }
     }
+
+    /// What the user names by its name or its number; `None` if there is none of that name. C: uidlist.c user_to_uid
+    pub fn id_of_text(self, text: &[u8]) -> Result<Option<u32>> {
+        match text {
+            b"" => Ok(None),
+            digits if digits.iter().all(u8::is_ascii_digit) => parse_id(digits).map(Some),
+            name => Ok(self.id_of(name)),
+        }
+    }
 }
 
 /// The sending side: which numbers were met, and their names. C: uidlist.c add_uid, send_one_list
@@ -238,8 +247,7 @@ fn parse_map(kind: Kind, text: &[u8], log: &Log) -> Result<Vec<MapRule>> {
         } else {
             From::Name(from.to_vec())
         };
-        let id = if to.iter().all(u8::is_ascii_digit) { Some(parse_id(to)?) } else { kind.id_of(to) };
-        match id {
+        match kind.id_of_text(to)? {
             Some(to) => rules.push(MapRule { from, to }),
             None => log.say(LogCode::Error, bytes!["Unknown ", kind.option(), " name on receiver: ", to]),
         }

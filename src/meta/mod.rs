@@ -122,6 +122,12 @@ impl Rules {
         }
     }
 
+    /// Looks anew at whose rights we have.
+    pub fn take_rights(&mut self, options: &Options) {
+        self.privileged = ids::am_root(options);
+        self.xattrs.iter_mut().for_each(|policy| policy.take_rights(options));
+    }
+
     /// The permissions a new file may have where the sender's are not kept.
     pub fn default_perms(&self) -> u32 {
         0o777 & !self.umask

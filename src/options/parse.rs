@@ -497,9 +497,6 @@ mod tests {
 
     #[test]
     fn what_is_not_here_yet_is_refused() {
-        let copy_as = "rsync: --copy-as is not supported by this build";
-        assert_eq!(refusal(&["-a", "--copy-as=root", "a", "b"]), copy_as);
-        assert_eq!(options_from(&["-a", "--copy-as=root", "a", "b"]).unwrap_err().code, ExitCode::UNSUPPORTED);
         assert_eq!(refusal(&["--daemon"]), "rsync: --daemon is not supported by this build");
     }
 

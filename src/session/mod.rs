@@ -1,5 +1,6 @@
 //! One transfer over one connection, from handshake to goodbye.
 
+mod copy_as;
 pub mod finish;
 mod listen;
 mod receive;

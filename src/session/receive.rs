@@ -3,7 +3,7 @@
 use std::{env, os::unix::ffi::OsStringExt, sync::Arc, thread, time::Duration};
 
 use super::{
-    Link, PeerSink, Shelf, finish,
+    Link, PeerSink, Shelf, copy_as, finish,
     listen::Listener,
     send::{ListProgress, exchange_filters},
 };
@@ -63,6 +63,7 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
         let line = bytes!["server_recv(", count, ") starting pid=", std::process::id()];
         link.log.say(LogCode::Info, line);
     }
+    copy_as::switch(link)?;
     let requested = requested(link);
     exchange_filters(link)?;
     link.writer.flush()?;

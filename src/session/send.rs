@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Mutex, time::Instant};
 
-use super::{Link, Shelf};
+use super::{Link, Shelf, copy_as};
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
@@ -37,6 +37,7 @@ pub(super) fn run(link: &mut Link<'_>) -> Result<Stats> {
         link.log.say(LogCode::Info, bytes!["server_sender starting pid=", std::process::id()]);
     }
     exchange_filters(link)?;
+    copy_as::switch(link)?;
     if matches!(link.start.names, Names::FromPeer) {
         link.writer.flush()?; // names come only after our rules
     }

@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
         unix::{ffi::OsStrExt, process::CommandExt, process::ExitStatusExt},
     },
+    panic::{self, AssertUnwindSafe},
     process::{Command, ExitStatus, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
@@ -19,8 +20,9 @@ use nix::{
         signal::{self, SigHandler, SigSet, SigmaskHow, Signal, kill, sigprocmask},
         stat::{Mode, umask},
         time::TimeValLike,
+        wait::{WaitStatus, waitpid},
     },
-    unistd::Pid,
+    unistd::{self, ForkResult, Pid},
 };
 
 use super::poll::{self, Interest, Ready, Wake};
@@ -147,6 +149,50 @@ impl From<ExitStatus> for Exit {
             (Some(code), _) => Self::Code(code),
             (None, signal) if status.core_dumped() => Self::Crash(signal.unwrap_or_default()),
             (None, signal) => Self::Signal(signal.unwrap_or_default()),
+        }
+    }
+}
+
+/// A child that is a copy of this process. Dropping it does not reap it.
+#[derive(Debug)]
+pub struct Forked(Pid);
+
+/// Runs `child` in a copy of this process, whose exit status is what it returns, or `crashed` if it panics; nothing of
+/// what this process has begun is ended in the copy, which drops what it does not want of our descriptors itself.
+///
+/// # Errors
+/// What `fork` said; `EBUSY` if this process has more than one thread, of which a copy would have but one.
+pub fn fork(crashed: u8, child: impl FnOnce() -> u8) -> io::Result<Forked> {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if threads > 1 {
+        return Err(Errno::EBUSY.into());
+    }
+    // SAFETY: there is no other thread that could hold a lock of the allocator's or the standard library's in the copy.
+    match unsafe { unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Forked(child)),
+        ForkResult::Child => {
+            let status = panic::catch_unwind(AssertUnwindSafe(child)).unwrap_or(crashed);
+            // SAFETY: ends the process at once: what lies in buffers of its origin is for that one to write.
+            unsafe { libc::_exit(status.into()) }
+        }
+    }
+}
+
+impl Forked {
+    pub fn pid(&self) -> u32 {
+        self.0.as_raw() as u32
+    }
+
+    /// Reaps the child, waiting as long as it takes.
+    pub fn wait(self) -> io::Result<Exit> {
+        loop {
+            match waitpid(self.0, None) {
+                Ok(WaitStatus::Exited(_, code)) => return Ok(Exit::Code(code)),
+                Ok(WaitStatus::Signaled(_, signal, true)) => return Ok(Exit::Crash(signal as i32)),
+                Ok(WaitStatus::Signaled(_, signal, false)) => return Ok(Exit::Signal(signal as i32)),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }

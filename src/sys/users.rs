@@ -7,7 +7,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    unistd::{self, Gid},
+    unistd::{self, Gid, Uid},
 };
 
 use super::at::with_name;
@@ -24,6 +24,27 @@ pub fn effective_gid() -> u32 {
 /// The groups we are in besides the effective one (which may be listed too).
 pub fn supplementary_groups() -> io::Result<Vec<u32>> {
     Ok(unistd::getgroups()?.into_iter().map(Gid::as_raw).collect())
+}
+
+/// Takes on a group for good; in all threads, as the C library does it. The groups we are in besides stay.
+pub fn set_gid(gid: u32) -> io::Result<()> {
+    Ok(unistd::setgid(Gid::from_raw(gid))?)
+}
+
+/// Leaves all groups besides the effective one but for these; in all threads.
+pub fn set_supplementary_groups(gids: &[u32]) -> io::Result<()> {
+    let gids: Vec<Gid> = gids.iter().copied().map(Gid::from_raw).collect();
+    Ok(unistd::setgroups(&gids)?)
+}
+
+/// Joins `gid` and the groups that the database has for a user of that name, leaving all others; in all threads.
+pub fn join_groups_of(name: &[u8], gid: u32) -> io::Result<()> {
+    with_name(name, |name| Ok(unistd::initgroups(name, Gid::from_raw(gid))?))
+}
+
+/// Takes on a user for good, if we are the super-user; in all threads.
+pub fn set_uid(uid: u32) -> io::Result<()> {
+    Ok(unistd::setuid(Uid::from_raw(uid))?)
 }
 
 /// An entry of the user database.

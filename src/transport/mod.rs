@@ -12,7 +12,10 @@ use std::{
 };
 
 use crate::{
-    sys::poll::{Interest, Wake},
+    sys::{
+        pipe,
+        poll::{Interest, Wake},
+    },
     wire::{ReadHalf, WriteHalf},
 };
 
@@ -41,6 +44,23 @@ impl Connection {
             child: None,
         })
     }
+}
+
+/// Two connected ends over pipes, for a server in a child process of ours. Each end gives up when its wake fires.
+pub fn pipes(near: &Wake, far: &Wake) -> io::Result<(Connection, Connection)> {
+    let (there_read, here_write) = pipe::pipe()?;
+    let (here_read, there_write) = pipe::pipe()?;
+    for end in [&here_write, &there_write] {
+        let _ = pipe::enlarge(end, shell::PIPE); // over the user's allowance: the size it has will do
+    }
+    let end = |read, write, wake| -> io::Result<Connection> {
+        Ok(Connection {
+            read: Box::new(FdReader::new(Port::own(read)?, wake)),
+            write: Box::new(FdWriter::new(Port::own(write)?, wake)),
+            child: None,
+        })
+    };
+    Ok((end(here_read, here_write, near)?, end(there_read, there_write, far)?))
 }
 
 impl From<pair::End> for Connection {

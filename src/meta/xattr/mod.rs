@@ -98,6 +98,11 @@ impl Policy {
         })
     }
 
+    /// Looks anew at whose rights we have.
+    pub fn take_rights(&mut self, options: &Options) {
+        self.rights = Rights::of(options);
+    }
+
     /// From now on rules decide.
     pub fn leave_out(&mut self, excludes: impl Fn(&[u8], &Log) -> bool + Send + Sync + 'static) {
         self.excludes = Some(Arc::new(excludes));

@@ -419,7 +419,7 @@ pub static FLAGS: &[Flag] = &[
         .switch(|t, on| t.secluded = Some(on)).letter(|f| f.secluded().into())
         .help(&[("", "use the protocol to safely send the arguments")]),
     wire("trust-sender").switch(set!(trust_sender)).help(&[("", "trust the remote sender's file list")]),
-    far("copy-as").text("USER[:GROUP]", keep!(copy_as)).later()
+    far("copy-as").text("USER[:GROUP]", keep!(copy_as))
         .help(&[("", "specify user & optional group for the copy")]),
     wire("address").text("ADDRESS", keep!(address))
         .help(&[("", "bind address for outgoing socket to daemon")]),

@@ -104,7 +104,8 @@ impl Child {
             return self.close(ended);
         }
         for (signal, patience) in [(libc::SIGTERM, Some(AFTER_TERM)), (libc::SIGKILL, None)] {
-            let _ = self.process.signal(signal); // not permitted for a set-uid child: then it must end itself
+            // Not permitted for a set-uid child, nor where we have become another user: then it must end itself.
+            let patience = self.process.signal(signal).map_or(Some(AFTER_TERM), |()| patience);
             if self.wait(patience, None).is_some() {
                 break;
             }
