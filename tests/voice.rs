@@ -72,6 +72,7 @@ fn log_files_at_both_ends() {
         logged("log with items", "-aiH --delete"),
         logged("log with all items", "-aiiH"),
         logged("log and all names", "-avvH").unordered(),
+        logged("log of modes not kept", "-rlD --log-file-format=%B_%n"),
         logged("log of a dry run", "-anvH --delete"),
         logged("quiet log", "-aHq --delete"),
     ]);
@@ -131,6 +132,11 @@ fn formats() {
         row("unchanged ones too", "-aHii --delete"),
         row("unchanged ones in a format", "-aHvv --out-format=%i_%n").unordered(),
         row("items of times not kept", "-rlpi"),
+        row("sums of what is deleted", "-aH --delete").arg("--out-format=[%C] %n|%i"),
+        row("sums of different lengths", "-aH --delete --cc=sha1,md5").arg("--out-format=[%C] %n|%i"),
+        row("sums of different lengths, listed", "-aHc --delete --cc=sha1,md5").arg("--out-format=[%C] %n|%i"),
+        row("modes not kept", "-r --out-format=%B_%n"),
+        row("what may be executed", "-rE --out-format=%B_%n"),
         row("items of access times", "-aiU").before(zoo::same).atimes(),
         row("items of a checksum run", "-aic --size-only"),
         row("items in a dry run", "-ainH --delete"),
@@ -168,6 +174,7 @@ fn progress() {
         row("progress and a format told late", "-aH --progress --out-format=%i_%C"),
         row("progress of a whole list", "-aH --progress --no-inc-recursive"),
         row("progress nobody hears", "-aHq --progress"),
+        row("progress of nothing", "-m --info=progress2"),
     ]);
 }
 

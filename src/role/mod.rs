@@ -129,6 +129,12 @@ impl Transfer {
         }
     }
 
+    /// How many bytes the sum has that a line with `%C` shows, or leaves blank.
+    fn shown_sum_len(&self) -> usize {
+        let protocol = &self.protocol;
+        if self.options.checksum { protocol.list_sum.len() } else { protocol.transfer_sum.len() }
+    }
+
     /// The log file's lines have `%i`. C: logfile_format_has_i
     pub fn itemizes_in_log(&self) -> bool {
         self.log_format.as_ref().is_some_and(|format| format.itemize > 0)
@@ -152,9 +158,10 @@ impl Transfer {
             source: about.source,
             traffic: about.traffic,
             sum: about.sum.clone().or_else(|| self.shown_sum(entry, None)),
-            sum_len: self.protocol.list_sum.len(),
+            sum_len: self.shown_sum_len(),
             ..Subject::entry(entry, Flags(about.bits), &self.options)
         };
+        let subject = Subject { mode: about.mode.unwrap_or(subject.mode), ..subject };
         let outgoing = about.sender && !self.local;
         let context = context(about.sender, outgoing, self.options.times, self.link_times);
         for (format, code) in [(user, LogCode::Client), (file, LogCode::Log)] {
@@ -215,6 +222,7 @@ pub struct Deletions {
     link_times: bool,
     /// Groups are kept; nobody knows that of something that is gone.
     groups: bool,
+    sum_len: usize,
     /// We are the sender, and hear of them.
     sender: bool,
     /// With `--iconv`.
@@ -231,6 +239,7 @@ impl Deletions {
             times: transfer.options.times,
             link_times: transfer.link_times,
             groups: transfer.options.group,
+            sum_len: transfer.shown_sum_len(),
             sender,
             to_wire: Charset::of(&transfer.options).and_then(|charset| charset.to_wire().ok()).map(RefCell::new),
         }
@@ -275,7 +284,8 @@ impl Deletions {
     }
 
     fn line(&self, format: Option<&OutFormat>, name: &[u8], mode: u32) -> Vec<u8> {
-        let subject = Subject { gid: self.groups.then_some(0), ..Subject::deleted(name, mode) };
+        let gid = self.groups.then_some(0);
+        let subject = Subject { gid, sum_len: self.sum_len, ..Subject::deleted(name, mode) };
         let context = context(self.sender, false, self.times, self.link_times);
         match format {
             Some(format) => format.deletion_line(&subject, &context),
@@ -315,6 +325,8 @@ pub struct About<'a> {
     /// Bytes out and in for this entry.
     pub traffic: (u64, u64),
     pub sum: Option<Vec<u8>>,
+    /// The mode that it gets here, where the receiver does not take the sender's.
+    pub mode: Option<u32>,
 }
 
 /// The first pass over the list, or the second one for files whose whole-file sum disagreed.

@@ -103,9 +103,10 @@ impl Tally {
     }
 
     /// All files of a segment are through; `place`: that of its last entry. C: end_progress(0)
-    pub fn end_of_segment(&mut self, place: Option<i64>) {
+    pub fn end_of_segment(&mut self, place: Option<i64>, list_complete: bool) {
         let Some(place) = place else { return };
         self.index = place;
+        self.list_complete = list_complete;
         if self.level >= 2 {
             self.end(b"", 0, true);
         }

@@ -80,6 +80,7 @@ impl Work<'_> {
         self.default_perms.enter(self.dest, entry.dir());
         let mode = self.transfer.rules.dest_mode(entry.mode(), opened.mode, self.default_perms.get(self.dest));
         let wanted = Wanted { mode, ..dest::wanted(entry) };
+        let about = About { mode: Some(mode), ..about };
         let incoming = Incoming { entry, path, wanted, opened, aside: partial::spot(self.dest, path), about, again };
         match self.build(incoming)? {
             Ended::InPlace => {

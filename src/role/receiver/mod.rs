@@ -191,7 +191,7 @@ impl Work<'_> {
             match self.next()? {
                 Some((index, item)) => self.item(index, item, phase)?,
                 None => {
-                    self.tally.end_of_segment(self.list.place_of_current_end());
+                    self.tally.end_of_segment(self.list.place_of_current_end(), self.list_complete);
                     let incremental = self.transfer.protocol.compat.inc_recurse;
                     self.end_of_updates(incremental || phase > 0)?;
                     if incremental && self.list.drop_first().is_some() && !self.list.is_empty() {

@@ -106,7 +106,7 @@ impl<'a> Sender<'a> {
                 Some(request) => self.answer(list, request, phase)?,
                 None => {
                     list.count_into(&mut self.tally.stats);
-                    self.tally.end_of_segment(list.segments().place_of_current_end());
+                    self.tally.end_of_segment(list.segments().place_of_current_end(), list.is_complete());
                     if lists_left {
                         lists_left = list.drop_first();
                         if lists_left {
