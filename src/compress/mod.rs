@@ -73,6 +73,8 @@ pub struct Setting {
     pub threads: u32,
     /// Long matched blocks are shown to zlib as older peers do: of each piece the beginning of the block again.
     pub repeats: bool,
+    /// The most bytes that a peer may make a decoder take at once, `--max-alloc`.
+    pub max_alloc: u64,
 }
 
 /// A stream that cannot go on; its coder is of no more use. The words are the reference's.
@@ -153,7 +155,7 @@ impl Decoder {
             Method::None => return Ok(None),
             Method::Zlib | Method::Zlibx => Decoding::Deflate(Box::new(deflate::Decoder::new(setting))),
             Method::Lz4 => Decoding::Lz4(Box::default()),
-            Method::Zstd => Decoding::Zstd(Box::new(zstd::Decoder::new()?)),
+            Method::Zstd => Decoding::Zstd(Box::new(zstd::Decoder::new(setting.max_alloc)?)),
         })))
     }
 

@@ -1,12 +1,15 @@
 //! zstd, one frame a session, flushed where a file's literal data is interrupted.
 
-use zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, zstd_sys::ZSTD_EndDirective};
+use zstd_safe::{CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, zstd_sys::ZSTD_EndDirective};
 
 use super::{Fault, MAX_CHUNK, Setting, Step};
 
 pub(super) const DEFAULT_LEVEL: i32 = zstd_safe::CLEVEL_DEFAULT;
 /// How much comes out at once: two of the library's blocks.
 const OUT: usize = 2 * (128 << 10);
+/// Binary logarithms of windows that a stream may ask for: what every decoder should have (RFC 8878, 3.1.1.1.2), and the
+/// longest that any level makes.
+const WINDOWS: [u32; 2] = [23, 27];
 
 pub(super) fn min_level() -> i32 {
     zstd_safe::min_c_level()
@@ -69,8 +72,12 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub fn new() -> Result<Self, Fault> {
-        let context = DCtx::try_create().ok_or_else(|| Fault("ZSTD_createDStream failed".to_owned()))?;
+    pub fn new(max_alloc: u64) -> Result<Self, Fault> {
+        let failed = || Fault("ZSTD_createDStream failed".to_owned());
+        let mut context = DCtx::try_create().ok_or_else(failed)?;
+        let [least, most] = WINDOWS;
+        let window = max_alloc.checked_ilog2().unwrap_or(0).clamp(least, most);
+        context.set_parameter(DParameter::WindowLogMax(window)).map_err(|_| failed())?;
         Ok(Self { context, buffer: vec![0; OUT].into_boxed_slice() })
     }
 

@@ -120,7 +120,7 @@ impl Protocol {
     pub fn compression(&self, options: &Options) -> Setting {
         let Compression { method, level } = self.compression;
         let threads = options.compress_threads.unwrap_or(0).max(0).cast_unsigned();
-        Setting { method, level, threads, repeats: self.version < 31 }
+        Setting { method, level, threads, repeats: self.version < 31, max_alloc: options.max_alloc }
     }
 
     /// When extraneous files go, `--delete` alone resolved.

@@ -2,12 +2,13 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     process::{Child, Stdio},
 };
 
 use crate::{
     bytes::{Bytes, DATA},
+    compressed::{self, ZSTD},
     harness::{Program, process},
     play::{Seat, Talk, furnish},
 };
@@ -36,8 +37,13 @@ fn peak(talk: &Talk, word: &Bytes) -> u64 {
     });
     assert!(taken.is_ok(), "{} ({:?}): ended early: {taken:?}", talk.name, talk.seat);
     let status = fs::read_to_string(format!("/proc/{}/status", child.0.id())).expect("status");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("peak");
-    peak.trim().trim_end_matches(" kB").parse::<u64>().expect("number") << 10
+    peak_of(&status).expect("peak")
+}
+
+/// From the text of `/proc/PID/status`.
+fn peak_of(status: &str) -> Option<u64> {
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.trim().trim_end_matches(" kB").parse::<u64>().expect("number") << 10)
 }
 
 /// A program that is ended when nothing more is wanted of it.
@@ -79,4 +85,51 @@ fn words_for_a_receiver_that_cannot_speak() {
 fn arrivals_told_to_a_sender() {
     let talk = Talk::new("success", Seat::ServerSends, Seat::ServerSends.greeting(false)).arg("--remove-source-files");
     stays_small(&talk, &Bytes::new().message(DATA + 100, &1_i32.to_le_bytes()));
+}
+
+/// A MiB comes of each word; at the end stands a block that is none, so that the program says when it has come so far.
+const MIBS: usize = 300;
+const WINDOW: u64 = 128 << 20;
+
+fn peak_of_bomb(talk: &Talk, word: &Bytes) -> u64 {
+    let site = tempfile::Builder::new().prefix("oc-rsync-").tempdir().expect("temporary directory");
+    furnish(site.path());
+    let argv = talk.argv(&site.path().join("bytes"));
+    let mut command = process::command(site.path(), &Program::Ours.path(), &argv);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = Stopped(command.spawn().expect("program"));
+    let mut stdin = child.0.stdin.take().expect("piped");
+    let mut stdout = child.0.stdout.take().expect("piped");
+    let end = compressed::framed(&Bytes::new().byte(1));
+    let said = talk.bytes.iter().copied().chain(word.0.repeat(MIBS)).chain(end.0).collect::<Vec<_>>();
+    stdin.write_all(&said).expect("all is taken");
+    let (mut heard, mut part) = (Vec::new(), [0; 4096]);
+    let refusal = Bytes::new().message(DATA + 86, &2_i32.to_le_bytes()).0;
+    while !heard.ends_with(&refusal) {
+        let count = stdout.read(&mut part).expect("what it says");
+        assert!(count > 0, "{}: it ended otherwise: {}", talk.name, String::from_utf8_lossy(&heard));
+        heard.extend_from_slice(&part[..count]);
+    }
+    // It still waits for us to close.
+    let status = fs::read_to_string(format!("/proc/{}/status", child.0.id())).expect("status");
+    peak_of(&status).expect("still there")
+}
+
+/// What comes out is written and forgotten: only windows of zstd take memory, and no more than one at a time.
+#[test]
+fn little_that_becomes_much() {
+    let seat = Seat::ServerReceives;
+    for (name, method, first, word) in compressed::bombs() {
+        let said = compressed::asked().raw(&first.0);
+        let talk = compressed::talk(name, method, seat, &said).arg("--sparse");
+        let peak = peak_of_bomb(&talk, &compressed::framed(&word));
+        let windows = if name.contains("window") { WINDOW } else { 0 };
+        assert!(peak < PEAK + windows, "{}: took {} MiB", talk.name, peak >> 20);
+        // The bound is not there for nothing.
+        assert!(name != "the longest window, filled" || peak > WINDOW, "took {} MiB", peak >> 20);
+    }
+    let talk = compressed::talk("blocks again and again", ZSTD, seat, &compressed::asked()).arg("--sparse");
+    let again = Bytes::new().raw(&Bytes::new().byte(0x21).int(0).short(2).0.repeat(500));
+    let peak = peak_of_bomb(&talk, &compressed::framed(&again));
+    assert!(peak < PEAK, "{}: took {} MiB", talk.name, peak >> 20);
 }

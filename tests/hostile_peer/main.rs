@@ -6,6 +6,7 @@ mod harness;
 
 mod attributes;
 mod bytes;
+mod compressed;
 mod deletions;
 mod flood;
 mod play;

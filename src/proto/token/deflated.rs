@@ -90,7 +90,11 @@ impl Inflating {
     }
 
     fn inflate(&mut self) -> Result<usize> {
-        let step = self.decoder.step(self.chunk.get(self.taken..).unwrap_or_default()).map_err(broken)?;
+        let rest = self.chunk.get(self.taken..).unwrap_or_default();
+        let step = self.decoder.step(rest).map_err(broken)?;
+        if !rest.is_empty() && step.taken == 0 && step.made == 0 {
+            return Err(Error::new(ExitCode::STREAM_IO, "compressed data leads nowhere"));
+        }
         self.taken += step.taken;
         self.more = step.more;
         Ok(step.made)
