@@ -160,6 +160,77 @@ fn rules_are_about_names() {
     ]);
 }
 
+/// Directories of which one has rules of its own about attributes.
+fn ruled(top: &Path) {
+    attributed(top);
+    zoo::file(&top.join("dir/deep/other"), b"another");
+    zoo::file(&top.join("dir/.rsync-filter"), b"-x user.l*\n- none\n");
+    zoo::settle_dirs(top);
+}
+
+/// What the receiving side knows of such rules depends on whether it deletes, and when.
+#[test]
+fn rules_of_directories_are_about_names_too() {
+    let before = |top: &Path, source: &Path| {
+        changed(top, source);
+        for path in ["dir/deep/other", "none", "long"] {
+            zoo::attr(&top.join(path), "user.left", &long(b'3'));
+        }
+        zoo::settle_dirs(top);
+    };
+    let ruled = |name, args: &str| Case::new(name, args).tree(ruled).before(before).unordered();
+    everywhere(&[
+        ruled("rules of directories", "-aXiFF"),
+        ruled("rules of directories, deleting on the way", "-aXiF --del"),
+        ruled("rules of directories, deleting at last", "-aXiF --delete-delay"),
+        ruled("rules of directories, deleting before", "-aXiF --delete-before"),
+        ruled("rules of directories, deleting after", "-aXiF --delete-after"),
+        ruled("rules of directories, the list in one piece", "-aXiF --del --no-inc-recursive"),
+        Case::new("rules of directories, something elsewhere", "-aXiF --del --copy-dest=../alt")
+            .tree(self::ruled)
+            .before(alternative)
+            .beside(&["alt"])
+            .unordered(),
+    ]);
+}
+
+/// Files with attributes that only their owner may read.
+fn unreadable(top: &Path) {
+    attributed(top);
+    zoo::set_mode(&top.join("short"), 0o000);
+    zoo::set_mode(&top.join("dir/deep/file"), 0o200);
+    zoo::settle_dirs(top);
+}
+
+#[test]
+fn what_may_not_be_read_is_told_by_its_name() {
+    if !is_root() {
+        return harness::skip("attributes of others' files", "not root");
+    }
+    let there = |top: &Path, source: &Path| {
+        attributed(top);
+        zoo::set_mode(&top.join("short"), 0o000);
+        zoo::set_mode(&top.join("both"), 0o200);
+        zoo::set_time(&top.join("long"), 1_200_000_000, 0);
+        assert!(source.exists());
+        zoo::settle_dirs(top);
+    };
+    let elsewhere = |top: &Path, source: &Path| {
+        let other = top.with_file_name("alt");
+        zoo::same(&other, source);
+        zoo::set_mode(&other.join("short"), 0o000);
+        zoo::set_mode(&other.join("dir/deep/file"), 0o200);
+        zoo::settle_dirs(&other);
+    };
+    everywhere(&[
+        Case::new("of what is sent", "-rlptXi").tree(unreadable).by_nobody().unordered(),
+        Case::new("of what is sent in one piece", "-rlptXi --no-i-r").tree(unreadable).by_nobody().unordered(),
+        row("of what is there", "-rlptXi").before(there).by_nobody().unordered(),
+        row("of what is there, in place", "-rlptXiI --inplace").before(there).by_nobody().unordered(),
+        row("of what is elsewhere", "-rltXi --copy-dest=../alt").before(elsewhere).by_nobody().unordered(),
+    ]);
+}
+
 /// Beside the destination the same files, of which some have other attributes.
 fn alternative(top: &Path, source: &Path) {
     let other = top.with_file_name("alt");

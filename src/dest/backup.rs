@@ -351,7 +351,7 @@ fn copy_file(dest: Dest<'_>, path: &[u8], spot: &Spot<'_>, stat: &Stat, how: How
     let acls = acls_of(dest, path, stat);
     let wanted = as_it_is(stat, acls.as_ref());
     let temp = temp::beside(dest, spot, &wanted).map_err(|error| failed("open", spot.shown(), error))?;
-    duplicate::contents(dest, (&from, size), temp.file(), spot.shown(), &mut WriteBuffer::default()).map_err(
+    duplicate::contents(dest, (&from, size), temp.file(), spot.shown(), None, &mut WriteBuffer::default()).map_err(
         |failure| match failure {
             Failure::Open(error) | Failure::Copy(CopyError::Read(error)) => failed("read", path, error),
             Failure::Copy(CopyError::Write(error)) => failed("write", spot.shown(), error),

@@ -249,7 +249,8 @@ fn copy_over(
         Ok(temp) => temp,
         Err(error) => return failed(&error),
     };
-    let copied = duplicate::contents(dest, (&from.1, from.0), temp.file(), spot.shown(), &mut WriteBuffer::default());
+    let copied =
+        duplicate::contents(dest, (&from.1, from.0), temp.file(), spot.shown(), None, &mut WriteBuffer::default());
     match copied {
         Ok(()) => {}
         Err(Failure::Copy(CopyError::Stopped)) => return Err(Error::silent(ExitCode::SIGNAL)),

@@ -14,7 +14,10 @@ use crate::{
     error::{Error, ExitCode, Result},
     fs::Root,
     log::LogCode,
-    meta::{Wanted, xattr::Subject},
+    meta::{
+        Wanted,
+        xattr::{Excluding, Subject},
+    },
     options::Info,
     sys::{file, signal, stat::stat_fd, xattr::On},
 };
@@ -25,6 +28,8 @@ pub struct Original<'a> {
     pub path: &'a [u8],
     /// How messages call it.
     pub name: Vec<u8>,
+    /// Which of its extended attributes are left out, in place of what the policy says.
+    pub excludes: Option<&'a Excluding<'a>>,
 }
 
 /// What copying needs again and again.
@@ -121,7 +126,7 @@ fn pour(
         // It was one a moment ago.
         return Err(Failure::Open(io::Error::from_raw_os_error(libc::EINVAL)));
     }
-    contents(dest, (&from, stat.size), to, name, buffer)
+    contents(dest, (&from, stat.size), to, name, original.excludes, buffer)
 }
 
 /// Copies so many bytes of an open file, and its extended attributes where they are kept. `name` is how messages call the new one.
@@ -130,6 +135,7 @@ pub(super) fn contents(
     (from, len): (&File, u64),
     to: &File,
     name: &[u8],
+    excludes: Option<&Excluding<'_>>,
     buffer: &mut WriteBuffer,
 ) -> std::result::Result<(), Failure> {
     let allocated = if dest.options.preallocate && len > 0 {
@@ -154,7 +160,8 @@ pub(super) fn contents(
     if let Some(policy) = &dest.rules.xattrs {
         let full = || dest.names.full(name);
         let (from, to) = (On::Open(from.as_fd()), On::Open(to.as_fd()));
-        policy.copy(Subject::new(from, &full, dest.log), Subject::new(to, &full, dest.log)); // a failure was said
+        let from = Subject { excludes, ..Subject::new(from, &full, dest.log) };
+        policy.copy(from, Subject::new(to, &full, dest.log)); // a failure was said
     }
     Ok(())
 }
@@ -168,8 +175,12 @@ mod tests {
 
     fn copied(fixture: &Fixture, from: &str) -> bool {
         let dest = fixture.dest();
-        let original =
-            Original { root: dest.root, path: from.as_bytes(), name: format!("/elsewhere/{from}").into_bytes() };
+        let original = Original {
+            root: dest.root,
+            path: from.as_bytes(),
+            name: format!("/elsewhere/{from}").into_bytes(),
+            excludes: None,
+        };
         file(dest, &original, b"new", &fixture.wanted(0o100640), &mut Tools::default()).unwrap()
     }
 

@@ -1,11 +1,11 @@
 //! Opening a file to be updated where it stands (`--inplace`).
 
-use std::{fs::File, io};
+use std::{fs::File, io, os::fd::AsFd};
 
 use super::{Dest, partial::PartialSpot, places::Spot};
 use crate::{
     fs::Root,
-    sys::{file, stat::stat_fd},
+    sys::{at, stat::stat_fd},
 };
 
 /// Opens or creates `path` for writing; a failure is said. C: in receiver.c recv_files
@@ -36,15 +36,15 @@ fn is_denied(error: &io::Error) -> bool {
 /// Opens a read-only regular file of ours for writing; its mode is what it was when this returns, so that an abort
 /// during the transfer leaves nothing behind. C: receiver.c open_readonly_inplace
 fn open_write_protected(root: &Root, path: &[u8]) -> io::Result<File> {
-    let denied = || io::Error::from_raw_os_error(libc::EACCES);
-    let held = root.open_read(path, libc::O_NONBLOCK)?;
+    let (dir, leaf) = root.parent(path)?;
+    let held = at::with_name(leaf, |leaf| at::open_handle(dir.as_fd(), leaf))?;
     let stat = stat_fd(&held)?;
     if !stat.is_file() || stat.mode & libc::S_IWUSR != 0 {
-        return Err(denied());
+        return Err(io::Error::from_raw_os_error(libc::EACCES));
     }
-    file::chmod(&held, stat.permissions() | libc::S_IWUSR)?;
+    at::chmod_handle(&held, stat.permissions() | libc::S_IWUSR)?;
     let opened = root.open_write(path);
-    file::chmod(&held, stat.permissions())?;
+    at::chmod_handle(&held, stat.permissions())?;
     opened
 }
 
@@ -73,9 +73,11 @@ mod tests {
     fn a_write_protected_file_stays_so() {
         let fixture = Fixture::new();
         fs::write(fixture.path().join("f"), "").unwrap();
-        fs::set_permissions(fixture.path().join("f"), PermissionsExt::from_mode(0o4444)).unwrap();
-        assert!(open_write_protected(fixture.dest().root, b"f").is_ok());
-        assert_eq!(fixture.dest().root.stat(b"f").unwrap().mode & 0o7777, 0o4444);
+        for mode in [0o4444, 0o000] {
+            fs::set_permissions(fixture.path().join("f"), PermissionsExt::from_mode(mode)).unwrap();
+            assert!(open_write_protected(fixture.dest().root, b"f").is_ok());
+            assert_eq!(fixture.dest().root.stat(b"f").unwrap().mode & 0o7777, mode);
+        }
         fs::create_dir(fixture.path().join("d")).unwrap();
         assert!(open_write_protected(fixture.dest().root, b"d").is_err());
     }

@@ -145,7 +145,7 @@ impl Walker {
                 return Ok(None);
             }
         };
-        let place = Place { source: named, trees: &trees, at: handle.as_fd(), leaf, dir, base };
+        let place = Place { source: named, trees: &trees, at: handle.as_fd(), leaf, dir, base, found: false };
         examiner.list(segment, place, known, flags, level)
     }
 

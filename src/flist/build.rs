@@ -422,7 +422,8 @@ impl Walker {
                 ]);
                 continue;
             }
-            let place = Place { source: named, trees: &trees, at: handle.as_fd(), leaf: name, dir, base: name };
+            let place =
+                Place { source: named, trees: &trees, at: handle.as_fd(), leaf: name, dir, base: name, found: true };
             let level = match examiner.excludes_unseen(place, segment, kind) {
                 Some(true) => continue,
                 Some(false) => Level::Passed,

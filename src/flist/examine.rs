@@ -62,6 +62,8 @@ pub(super) struct Place<'a> {
     /// Number of its directory in the segment.
     pub dir: u32,
     pub base: &'a [u8],
+    /// It was found in that directory, and not named.
+    pub found: bool,
 }
 
 /// What the options say about looking at files.
@@ -410,7 +412,7 @@ impl Examiner {
         match read.unwrap_or_else(|error| Err((Which::Access, error))) {
             Ok(acls) => Some(acls),
             Err((which, error)) => {
-                let what = bytes!["get_acl: sys_acl_get_file(", path_of(segment, place), ", ", which.name(), ")"];
+                let what = bytes!["get_acl: sys_acl_get_file(", found_as(segment, place), ", ", which.name(), ")"];
                 self.fail(what, &error);
                 None
             }
@@ -421,7 +423,7 @@ impl Examiner {
     fn xattrs(&mut self, place: Place<'_>, segment: &Segment, mode: u32) -> Option<Option<Arc<xattr::List>>> {
         let Some(policy) = &self.xattrs else { return Some(None) };
         let excludes = |name: &[u8]| self.filters.excludes_xattr(name, &self.log);
-        let name = || full_name(segment, place);
+        let name = || place.source.full_name(&found_as(segment, place));
         let read = at::with_name(place.leaf, |leaf| {
             let (on, excludes) = (On::Named(place.at, leaf), self.filters.has_xattr().then_some(&excludes as _));
             Ok(policy.read(xattr::Subject { excludes, ..xattr::Subject::new(on, &name, &self.log) }, mode))
@@ -473,6 +475,12 @@ fn device_size(place: Place<'_>, log: &Log, name: &[u8]) -> u64 {
 fn path_of(segment: &Segment, place: Place<'_>) -> Vec<u8> {
     let dir: Span = segment.dirs[place.dir as usize].name;
     [segment.bytes(dir), place.base].concat()
+}
+
+/// As messages about attributes call it. C: fname of flist.c send_file_name
+fn found_as(segment: &Segment, place: Place<'_>) -> Vec<u8> {
+    let path = path_of(segment, place);
+    if place.found && path == place.base { bytes!["./", path] } else { path }
 }
 
 fn full_name(segment: &Segment, place: Place<'_>) -> Vec<u8> {

@@ -71,13 +71,15 @@ impl Rules {
             }
     }
 
-    /// Whether every attribute that is kept is already right, of what stands at `path`. C: generator.c unchanged_attrs
-    pub fn attrs_unchanged(&self, wanted: &Wanted<'_>, stat: &Stat, root: &Root, path: &[u8], log: &Log) -> bool {
-        self.stat_unchanged(wanted, stat) && !self.acls_differ(wanted, stat, root, path, log)
-    }
-
-    /// Whether the access control lists of what stands at `path` are others. C: generator.c acls_differ
-    pub fn acls_differ(&self, wanted: &Wanted<'_>, stat: &Stat, root: &Root, path: &[u8], log: &Log) -> bool {
+    /// Whether the access control lists of what stands at `path` (called `shown`) are others. C: generator.c acls_differ
+    pub fn acls_differ(
+        &self,
+        wanted: &Wanted<'_>,
+        stat: &Stat,
+        (root, path): (&Root, &[u8]),
+        shown: &[u8],
+        log: &Log,
+    ) -> bool {
         let Some(bearers) = self.acls.filter(|_| wanted.kind() != Kind::Symlink) else { return false };
         let read = |on: On<'_>| Ok(Acls::read(on, stat.mode));
         let held = match () {
@@ -89,15 +91,16 @@ impl Rules {
         match held.unwrap_or_else(|error| Err((Which::Access, error))) {
             Ok(held) => held.differ(wanted.acls.unwrap_or(&none), wanted.mode),
             Err((which, error)) => {
-                let what = bytes!["get_acl: sys_acl_get_file(", path, ", ", which.name(), ")"];
+                let what = bytes!["get_acl: sys_acl_get_file(", shown, ", ", which.name(), ")"];
                 log.syserr(LogCode::ErrorXfer, what, &error);
                 true
             }
         }
     }
 
-    /// The same of what the file's metadata tells.
-    fn stat_unchanged(&self, wanted: &Wanted<'_>, stat: &Stat) -> bool {
+    /// Whether every attribute that is kept is already right, of those that the file's metadata tells.
+    /// C: in generator.c unchanged_attrs
+    pub fn stat_unchanged(&self, wanted: &Wanted<'_>, stat: &Stat) -> bool {
         let is_link = wanted.kind() == Kind::Symlink;
         let time_counts = self.times && !(is_link && self.omit_link_times);
         !(time_counts && self.mtime_differs(wanted, stat)

@@ -19,7 +19,7 @@ use std::{
     },
 };
 
-pub use read::{Known, Subject};
+pub use read::{Excluding, Known, Subject};
 pub use wire::{Asked, Received, Sent};
 
 use super::Kind;
@@ -224,7 +224,7 @@ impl Hash for List {
 }
 
 /// What a file lacks of a list.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Difference {
     pub differs: bool,
     /// Numbers of the long values that are neither there nor asked for already.

@@ -39,15 +39,7 @@ enum Likeness {
 struct Found {
     likeness: Likeness,
     position: u8,
-    stat: Stat,
-}
-
-impl Found {
-    fn like(&self) -> Like {
-        let same = self.likeness == Likeness::Attributes;
-        let like = Like::alternative(self.stat, self.position);
-        Like { other_acls: same.then_some(false), same_xattrs: same, ..like }
-    }
+    like: Like,
 }
 
 /// What came of looking for a regular file.
@@ -82,7 +74,7 @@ impl Generator<'_> {
             _ if old.is_ok() => Ok(Tried::Nothing),
             // Only the file itself is appended to: what another one begins with would be missing.
             Likeness::Kind if self.appends(visit) => Ok(Tried::Nothing),
-            Likeness::Kind => Ok(Tried::Basis(found.position, found.stat)),
+            Likeness::Kind => Ok(Tried::Basis(found.position, found.like.stat)),
             _ => self.use_copy(visit, &found),
         }
     }
@@ -105,13 +97,14 @@ impl Generator<'_> {
                 continue;
             }
             let same = visit.pass == Pass::First && rules.quick_check(wanted, &stat, root, visit.path)?;
+            let mut like = Like::alternative(stat, position, alternative.name(visit.path));
             let likeness = match same {
                 false => Likeness::Kind,
-                true if !self.attrs_unchanged(wanted, &stat, root, visit.path) => Likeness::Content,
+                true if !self.attrs_unchanged(wanted, &mut like, root, visit.path) => Likeness::Content,
                 true => Likeness::Attributes,
             };
             if best.as_ref().is_none_or(|best| likeness > best.likeness) {
-                best = Some(Found { likeness, position, stat });
+                best = Some(Found { likeness, position, like });
             }
             if likeness == Likeness::Attributes {
                 break;
@@ -129,7 +122,7 @@ impl Generator<'_> {
         old: &mut io::Result<Stat>,
     ) -> Result<Tried> {
         if let Ok(stat) = old {
-            let linked_already = kind == AltDest::Link && stat.same_file(&found.stat);
+            let linked_already = kind == AltDest::Link && stat.same_file(&found.like.stat);
             if linked_already || !self.clear_away(visit) {
                 return Ok(Tried::Nothing);
             }
@@ -139,12 +132,12 @@ impl Generator<'_> {
             if !self.link_file(visit, found) {
                 return self.use_copy(visit, found);
             }
-            self.lead(visit, Led { stat: Some(found.stat), from: Some(found.position), told: false })?;
+            self.lead(visit, Led { stat: Some(found.like.stat), from: Some(found.position), told: false })?;
             if !self.reports() && (self.name_level() >= 2 || self.transfer.itemize() > 1) {
-                self.itemize(visit, Some(&found.like()), Flags::LOCAL_CHANGE | Flags::XNAME_FOLLOWS)?;
+                self.itemize(visit, Some(&found.like), Flags::LOCAL_CHANGE | Flags::XNAME_FOLLOWS)?;
             }
         } else if self.itemizing {
-            self.itemize(visit, Some(&found.like()), Flags::default())?;
+            self.itemize(visit, Some(&found.like), Flags::default())?;
         }
         self.tell_up_to_date(visit, "");
         Ok(Tried::Settled)
@@ -164,7 +157,7 @@ impl Generator<'_> {
         match alternative.link(self.dest(), visit.path) {
             Ok(()) => {
                 if self.transfer.rules.atimes {
-                    self.dest().set_attrs(visit.path, &visit.wanted, &found.stat, How::default());
+                    self.dest().set_attrs(visit.path, &visit.wanted, &found.like.stat, How::default());
                 }
                 true
             }
@@ -184,23 +177,26 @@ impl Generator<'_> {
             return Ok(Tried::Nothing);
         }
         if self.itemizing {
-            self.itemize(visit, Some(&found.like()), Flags::LOCAL_CHANGE)?;
+            self.itemize(visit, Some(&found.like), Flags::LOCAL_CHANGE)?;
         }
         if found.likeness == Likeness::Attributes {
             self.tell_up_to_date(visit, "");
         } else if self.reports() && !self.itemizing && self.name_level() >= 1 {
             self.log.say(LogCode::Info, visit.path);
         }
-        self.lead(visit, Led::known(found.stat))?;
+        self.lead(visit, Led::known(found.like.stat))?;
         Ok(Tried::Settled)
     }
 
     fn copy_file(&mut self, visit: Visit<'_>, found: &Found) -> Result<bool> {
         let mut tools = mem::take(&mut self.copying);
+        let excludes = self.excluded_xattrs();
         let done = self.alternative(found.position).map_or(Ok(false), |(alternative, root)| {
-            let original = Original { root, path: visit.path, name: alternative.name(visit.path) };
+            let (path, name) = (visit.path, alternative.name(visit.path));
+            let original = Original { root, path, name, excludes: excludes.as_deref() };
             duplicate::file(self.dest(), &original, visit.path, &visit.wanted, &mut tools)
         });
+        drop(excludes);
         self.copying = tools;
         done
     }
@@ -212,7 +208,8 @@ impl Generator<'_> {
         let (mut last, mut alike) = (None, false);
         for (position, alternative) in self.alternatives.numbered() {
             let Ok(stat) = alternative.stat(visit.path) else { continue };
-            last = Some(Like::alternative(stat, position));
+            let mut like = Like::alternative(stat, position, alternative.name(visit.path));
+            last = Some(like.clone());
             if self.alternatives.kind() == Some(AltDest::Link) {
                 if stat.same_file(leader) {
                     let quiet = self.transfer.itemize() == 0 || self.name_level() < 2 && self.transfer.itemize() < 2;
@@ -223,7 +220,9 @@ impl Generator<'_> {
             let Some(root) = alternative.root().filter(|_| visit.wanted.kind() == Kind::Regular) else { continue };
             if rules.quick_check(&visit.wanted, &stat, root, visit.path)? {
                 alike = true;
-                if self.attrs_unchanged(&visit.wanted, &stat, root, visit.path) {
+                let same = self.attrs_unchanged(&visit.wanted, &mut like, root, visit.path);
+                last = Some(like);
+                if same {
                     break;
                 }
             }
@@ -246,7 +245,7 @@ impl Generator<'_> {
         }
         match (self.alternatives.kind(), self.find(visit)?) {
             (Some(kind), Some(found)) if found.likeness == Likeness::Attributes => self.use_same(visit, kind, &found),
-            (_, found) => Ok(Other::Make { like: found.map(|found| found.like()), told: false }),
+            (_, found) => Ok(Other::Make { like: found.map(|found| found.like), told: false }),
         }
     }
 
@@ -264,10 +263,14 @@ impl Generator<'_> {
                 (_, true) => Flags::LOCAL_CHANGE | Flags::XNAME_FOLLOWS,
                 (_, false) => Flags::LOCAL_CHANGE,
             };
-            self.itemize(visit, Some(&found.like()), change | Flags::MATCHED)?;
+            self.itemize(visit, Some(&found.like), change | Flags::MATCHED)?;
         }
         self.tell_up_to_date(visit, if is_dir { "/" } else { "" });
-        Ok(if linked || passed_over { Other::Settled } else { Other::Make { like: Some(found.like()), told: true } })
+        Ok(if linked || passed_over {
+            Other::Settled
+        } else {
+            Other::Make { like: Some(found.like.clone()), told: true }
+        })
     }
 
     fn alternative(&self, position: u8) -> Option<(&Alternative, &Root)> {

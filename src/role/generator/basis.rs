@@ -6,13 +6,13 @@ use super::{Generator, decide::Visit, hard_links::Led};
 use crate::{
     bytes,
     delta::blocks::{BlockLayout, SumLength},
-    dest::{Dest, backup, partial},
+    dest::{backup, partial},
     error::Result,
     fs::Root,
     log::LogCode,
     meta::{
         Wanted,
-        xattr::{self, Asked, Difference, List, Policy, Subject},
+        xattr::{self, Asked, Difference, Excluding, List, Policy, Subject},
     },
     options::{Append, Debug},
     proto::{
@@ -68,8 +68,8 @@ pub(super) struct Like {
     pub origin: Origin,
     /// Whether its access control lists are others than those wanted, if they were compared.
     pub other_acls: Option<bool>,
-    /// Its extended attributes are known to be those wanted.
-    pub same_xattrs: bool,
+    /// What it lacks of the extended attributes wanted, if they were compared.
+    pub lacking: Option<Difference>,
 }
 
 impl Like {
@@ -77,12 +77,12 @@ impl Like {
         Self::new(stat, Origin::default())
     }
 
-    pub fn alternative(stat: Stat, position: u8) -> Self {
-        Self::new(stat, Origin { basis: item::Basis::AltDest(position), ..Origin::default() })
+    pub fn alternative(stat: Stat, position: u8, shown: Vec<u8>) -> Self {
+        Self::new(stat, Origin { basis: item::Basis::AltDest(position), name: None, shown: Some(shown) })
     }
 
     fn new(stat: Stat, origin: Origin) -> Self {
-        Self { stat, origin, other_acls: None, same_xattrs: false }
+        Self { stat, origin, other_acls: None, lacking: None }
     }
 
     /// Its place is not the entry's own.
@@ -264,7 +264,8 @@ impl Generator<'_> {
     pub(super) fn acls_differ(&self, visit: Visit<'_>, like: &Like) -> bool {
         like.other_acls.unwrap_or_else(|| {
             self.origin_place(visit, &like.origin).is_some_and(|(root, path)| {
-                self.transfer.rules.acls_differ(&visit.wanted, &like.stat, root, &path, &self.log)
+                let shown = like.origin.shown(visit);
+                self.transfer.rules.acls_differ(&visit.wanted, &like.stat, (root, &path), shown, &self.log)
             })
         })
     }
@@ -272,27 +273,52 @@ impl Generator<'_> {
     /// In which extended attributes the entry and what it is compared with differ; `None`: none are kept.
     fn xattrs_lacking(&self, visit: Visit<'_>, like: Option<&Like>) -> Option<Difference> {
         let policy = self.transfer.rules.xattrs.as_ref()?;
-        if like.is_some_and(|like| like.same_xattrs) {
-            return Some(Difference::default());
+        if let Some(lacking) = like.and_then(|like| like.lacking.clone()) {
+            return Some(lacking);
         }
         let there = like.and_then(|like| {
             let (root, path) = self.origin_place(visit, &like.origin)?;
-            read_xattrs(policy, self.dest(), root, &path, like.origin.shown(visit), like.stat.mode)
+            self.read_xattrs(policy, root, &path, like.origin.shown(visit), like.stat.mode)
         });
         Some(visit.wanted.xattrs?.difference(there.as_ref().unwrap_or(&xattr::NONE)))
     }
 
-    /// Whether the attributes, extended ones among them, are right already. C: generator.c unchanged_attrs
-    pub(super) fn attrs_unchanged(&self, wanted: &Wanted<'_>, stat: &Stat, root: &Root, path: &[u8]) -> bool {
+    /// Whether the attributes, extended ones among them, of what stands at a path are right already; what comes of
+    /// comparing them is noted. C: generator.c unchanged_attrs
+    pub(super) fn attrs_unchanged(&self, wanted: &Wanted<'_>, like: &mut Like, root: &Root, path: &[u8]) -> bool {
         let rules = &self.transfer.rules;
-        rules.attrs_unchanged(wanted, stat, root, path, &self.log)
-            && match (&rules.xattrs, wanted.xattrs) {
-                (Some(policy), Some(list)) => {
-                    let there = read_xattrs(policy, self.dest(), root, path, path, stat.mode);
-                    !list.difference(there.as_ref().unwrap_or(&xattr::NONE)).differs
-                }
-                _ => true,
-            }
+        if !rules.stat_unchanged(wanted, &like.stat) {
+            return false;
+        }
+        let shown = like.origin.shown.as_deref().unwrap_or(path);
+        let other_acls = rules.acls_differ(wanted, &like.stat, (root, path), shown, &self.log);
+        like.other_acls = Some(other_acls);
+        if other_acls {
+            return false;
+        }
+        let (Some(policy), Some(list)) = (&rules.xattrs, wanted.xattrs) else { return true };
+        let shown = like.origin.shown.as_deref().unwrap_or(path);
+        let there = self.read_xattrs(policy, root, path, shown, like.stat.mode);
+        let lacking = list.difference(there.as_ref().unwrap_or(&xattr::NONE));
+        let same = !lacking.differs;
+        like.lacking = Some(lacking);
+        same
+    }
+
+    /// What stands at a path, as far as attributes are kept; `None`, which was said: it cannot be read.
+    fn read_xattrs(&self, policy: &Policy, root: &Root, path: &[u8], shown: &[u8], mode: u32) -> Option<List> {
+        let (name, excludes) = (|| self.names.full(shown), self.excluded_xattrs());
+        let read = root.xattrs(path, |on| {
+            let subject = Subject { excludes: excludes.as_deref(), ..Subject::new(on, &name, &self.log) };
+            Ok(policy.read(subject, mode))
+        });
+        read.ok().flatten()
+    }
+
+    /// Which extended attributes rules leave out, if there are such rules: those of the directory at hand count, too.
+    pub(super) fn excluded_xattrs(&self) -> Option<Box<Excluding<'_>>> {
+        let excludes = |name: &[u8]| self.filters.excludes_xattr(name, &self.log);
+        self.filters.has_xattr().then(|| Box::new(excludes) as _)
     }
 
     /// Copies the extended attributes of a directory that is made like one elsewhere.
@@ -301,9 +327,11 @@ impl Generator<'_> {
         let Some(policy) = self.transfer.rules.xattrs.as_ref().filter(|_| self.transfer.for_real()) else { return };
         let Some((from, path)) = self.origin_place(visit, &like.origin) else { return };
         let (old, new) = (|| self.names.full(&path), || self.names.full(visit.path));
+        let excludes = self.excluded_xattrs();
         let reached = from.xattrs(&path, |from| {
             self.root.xattrs(visit.path, |to| {
-                policy.copy(Subject::new(from, &old, &self.log), Subject::new(to, &new, &self.log)); // a failure was said
+                let from = Subject { excludes: excludes.as_deref(), ..Subject::new(from, &old, &self.log) };
+                policy.copy(from, Subject::new(to, &new, &self.log)); // a failure was said
                 Ok(())
             })
         });
@@ -367,11 +395,4 @@ impl Generator<'_> {
         }
         Ok(())
     }
-}
-
-/// What stands at a path, as far as attributes are kept; `None`, which was said: it cannot be read.
-fn read_xattrs(policy: &Policy, dest: Dest<'_>, root: &Root, path: &[u8], shown: &[u8], mode: u32) -> Option<List> {
-    let name = || dest.names.full(shown);
-    let read = root.xattrs(path, |on| Ok(policy.read(Subject::new(on, &name, dest.log), mode)));
-    read.ok().flatten()
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::Generator;
+use super::{Generator, basis::Like};
 use crate::{
     bytes, error::Result, filter::Name, flist::Entry, log::LogCode, meta::Kind, options::Info, role::Pass,
     sys::stat::Stat, wire::Tag,
@@ -66,7 +66,7 @@ impl Generator<'_> {
                     " (file change)"
                 }
             }
-            () if !self.attrs_unchanged(&wanted, old, &self.root, path) => " (attr change)",
+            () if !self.attrs_unchanged(&wanted, &mut Like::own(*old), &self.root, path) => " (attr change)",
             () => " (uptodate)",
         })
     }
