@@ -104,7 +104,13 @@ fn options_for_the_other_end_of_a_local_copy() {
         far("a log of the other end", "-aHv --delete -M--log-file=far.log").unordered(),
         far("a log of the other end in a dry run", "-aHn --delete -M--log-file=far.log").unordered(),
         far("no such directory at the other end", "-a -M--log-file=none/far.log"),
+        far("links munged at the other end", "-ai -M--munge-links"),
+        far("links munged at both ends", "-ai --munge-links -M--munge-links"),
+        far("links munged at this end", "-ai --munge-links -M-v"),
+        far("other modes at the other end", "-ai --chmod=g+w -M--chmod=o-r"),
+        far("modes changed at this end", "-ai --chmod=g+w -M-v"),
         far("other rules at the other end", "-ai -M--existing -M--no-perms -MI"),
+        far("another list at the other end", "-ai -M--no-owner -M--no-group"),
         far("more told by the other end", "-a -M--info=skip,copy -M--existing -M-v").unordered(),
     ]);
     let case = row("nonsense for the other end", "-a -M--nonsense");

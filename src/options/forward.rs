@@ -136,17 +136,19 @@ pub fn settle_local(options: &mut Options) {
 
 /// The receiving half of a local copy, seen as a server. Call `settle_local` first. C: main.c local_child
 pub fn local_server(options: &Options, dest: &[u8]) -> Options {
-    let mut server = options.clone();
-    // The log is the sender's business, and not to be kept twice.
-    server.log_file = None;
-    if let Some(far) = &options.local_far {
-        server = Options::clone(far);
-        settle_local(&mut server);
-    }
+    let mut server = match &options.local_far {
+        Some(far) => {
+            let mut server = Options::clone(far);
+            settle_local(&mut server);
+            server
+        }
+        None => {
+            let mut server = options.clone();
+            server.leave_to_sender();
+            server
+        }
+    };
     server.mode = Mode::ServerReceiver;
-    // So is this.
-    server.chmod = None;
-    server.munge_links = false;
     server.client_info = client_info(options, true);
     server.base_dir = b".".to_vec();
     server.args = vec![std::os::unix::ffi::OsStringExt::from_vec(dest.to_vec())];

@@ -388,6 +388,13 @@ impl Options {
         matches!(self.dirs, Dirs::Recurse | Dirs::OldList)
     }
 
+    /// Forgets what the sender of a local copy does for both ends, unless `-M` asks for it there too. C: pipe.c local_child
+    pub(super) fn leave_to_sender(&mut self) {
+        self.log_file = None;
+        self.chmod = None;
+        self.munge_links = false;
+    }
+
     /// `--only-write-batch`: data goes to the file alone, and nothing changes at the destination.
     pub fn only_writes_batch(&self) -> bool {
         matches!(self.batch, Some(Batch::OnlyWrite(_)))

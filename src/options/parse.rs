@@ -132,7 +132,7 @@ fn make_wish(typed: &mut Typed, words: &[Vec<u8>], env: Env) -> Result<Wish> {
 /// The options of a local copy's receiving end, for which `-M` says more. C: pipe.c local_child
 fn far_side(mut typed: Typed, env: Env) -> Result<Options> {
     let words = mem::take(&mut typed.options.remote_options);
-    typed.options.log_file = None;
+    typed.options.leave_to_sender();
     let taken = Pass::over(FLAGS, Line::plain(&words), &words).replay(&mut typed);
     match taken {
         Ok(Ending::Done) => {}
