@@ -14,7 +14,7 @@ use crate::{
     bytes,
     error::{Error, ExitCode, Result},
     filter::{Filters, Name},
-    log::{Log, LogCode},
+    log::{Log, LogCode, Speaker},
     meta::{Names, xattr},
     options::{Debug, Options},
     proto::Protocol,
@@ -46,6 +46,20 @@ enum Slot {
     Filled,
     /// Weeded out.
     Cleared,
+}
+
+/// What announces the contents of directory n is this minus n. C: NDX_FLIST_OFFSET
+const OFFSET: i32 = -101;
+
+/// An index that means none of the `known` directories. C: flist.c recv_additional_file_list, rsync.c read_ndx_and_attrs
+fn no_directory(speaker: Speaker, index: i32, known: i32) -> Error {
+    let what = format!("Invalid dir index: {index} ({OFFSET} - {})", OFFSET - known + 1);
+    let who = speaker.name();
+    let line = match speaker {
+        Speaker::ReceiverStart => format!("[{who}] {what}"),
+        _ => format!("{what} [{who}]"),
+    };
+    Error::new(ExitCode::PROTOCOL, line)
 }
 
 /// The receiving side of all lists of a session. C: flist.c recv_file_list
@@ -130,16 +144,18 @@ impl Decoder {
         Ok(received)
     }
 
+    /// In place of the first directory's contents came an index that announces none.
+    pub fn no_contents(&self, index: i32) -> Error {
+        no_directory(self.entries.log.speaker(), index, self.dirs.len() as i32)
+    }
+
     /// A later segment, announced by the wire index `NDX_FLIST_OFFSET - dir`. A directory that is unknown, was weeded
     /// out or had its contents already ends the run with status 2.
     pub fn contents_of(&mut self, from: &mut Reader, dir: i32) -> Result<Received> {
-        const OFFSET: i32 = -101;
-        let who = self.entries.log.speaker().name();
         let known = self.dirs.len() as i32;
         let refuse = |line: String| Err(Error::new(ExitCode::PROTOCOL, line));
         let Some(slot) = usize::try_from(dir).ok().and_then(|dir| self.dirs.get_mut(dir)) else {
-            let index = OFFSET.wrapping_sub(dir);
-            return refuse(format!("Invalid dir index: {index} ({OFFSET} - {}) [{who}]", OFFSET - known + 1));
+            return Err(no_directory(self.entries.log.speaker(), OFFSET.wrapping_sub(dir), known));
         };
         match std::mem::replace(slot, Slot::Filled) {
             Slot::Cleared => refuse(format!("rsync: refusing flist for cleared dir_ndx {dir}")),

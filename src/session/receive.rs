@@ -130,10 +130,7 @@ fn receive_list(link: &mut Link<'_>, requested: Option<Requested>) -> Result<Beg
                 let second = beginning.decoder.contents_of(&mut link.reader, dir)?;
                 take_in(link, &mut beginning, second);
             }
-            other => {
-                let line = bytes!["Invalid file index: ", other.number(), " [Receiver]"];
-                return Err(Error::new(ExitCode::PROTOCOL, line));
-            }
+            other => return Err(beginning.decoder.no_contents(other.number())),
         }
     }
     beginning.stats.list_size = link.reader.total() - before;
