@@ -61,9 +61,12 @@ impl Site {
         self.dir.path().join(name)
     }
 
-    /// Runs a program when `mounts` has been done for it alone.
+    /// Runs a program when `mounts` has been done for it alone; what it leaves in `there` comes to `dst`.
     fn run(&self, mounts: &str, program: Program, argv: &[String]) -> Outcome {
-        let script = format!("{{ {mounts}; }} || exit 99\nexec \"$@\"");
+        let script = format!(
+            "{{ {mounts}; }} || exit 99\n\"$@\" || status=$?\n\
+             if [ -d there ]; then cp -a there/. dst/; fi\nexit ${{status:-0}}"
+        );
         let mut words: Vec<OsString> = ["-m", "sh", "-ec", &script, "sh"].map(OsString::from).to_vec();
         words.push(program.path().into());
         words.extend(argv.iter().map(OsString::from));
@@ -195,4 +198,67 @@ fn aliases_of_a_machine_and_of_a_user() {
     assert!(told.is_empty(), "{}", told.join("\n"));
     let outcome = site.run(mounts, Program::Ours, &words("--everything src/z/ dst/z"));
     assert!(String::from_utf8_lossy(&outcome.stdout).contains(">f+++++++++ file"), "{outcome:?}");
+}
+
+/// Files with access control lists and attributes, in directories with such.
+fn rich(source: &Path) {
+    fs::create_dir_all(source.join("dir")).expect("directory");
+    for name in ["plain", "list", "attribute", "both", "dir/attribute", "long"] {
+        zoo::file(&source.join(name), name.as_bytes());
+    }
+    for name in ["attribute", "both", "dir/attribute", "dir"] {
+        zoo::attr(&source.join(name), "user.short", b"1");
+    }
+    zoo::attr(&source.join("attribute"), "trusted.short", b"1");
+    zoo::attr(&source.join("long"), "user.long", &[b'l'; 5000]);
+    for (name, list) in [("list", "u:1234:rw"), ("both", "u:1234:rw"), ("dir", "u:1234:rwx,d:u:1234:rwx")] {
+        let done = std::process::Command::new("setfacl").args(["-m", list]).arg(source.join(name)).status();
+        assert!(done.is_ok_and(|status| status.success()), "setfacl {list} {name}");
+    }
+    zoo::settle_dirs(source);
+}
+
+/// What cannot be given is said of each file, and makes status 23; the rest is copied.
+#[test]
+fn a_file_system_without_attributes_or_room_for_them() {
+    let cannot = || std::process::Command::new("setfacl").arg("--version").output().err();
+    if !possible("file systems without attributes") {
+        return;
+    }
+    if let Some(error) = cannot() {
+        return skip("file systems without attributes", &format!("setfacl: {error}"));
+    }
+    let site = Site::new();
+    rich(&site.path("rich"));
+    fs::create_dir(site.path("there")).expect("directory");
+    // One that keeps neither, and one where all attributes of a file have one block.
+    let none = "mount -t ramfs ramfs there";
+    let small =
+        "truncate -s 8M image; mke2fs -q -b 4096 -t ext4 image; mount -o loop image there; rmdir there/lost+found";
+    let works = |mounts| site.run(mounts, Program::Ours, &words("--version")).status == process::Status::Exit(0);
+    let shell = stand_in().display();
+    let mut told = Vec::new();
+    for (what, mounts) in [("ramfs", none), ("ext4 in a file", small)] {
+        if !works(mounts) {
+            skip(what, "it cannot be mounted");
+            continue;
+        }
+        // Then there is something of each kind, of which some is older.
+        let again = format!("{mounts}; cp -r --preserve=timestamps rich/. there/; touch -d @1300000000 there/both");
+        for options in ["-aAX", "-aAXi", "-aAXin", "-aA", "-aXvv", "-aAXi --inplace", "-aAXi --copy-dest=../rich"] {
+            for paths in [
+                "rich/ there/".to_owned(),
+                format!("-e {shell} rich/ far:there/"),
+                format!("-e {shell} far:rich/ there/"),
+            ] {
+                for mounts in [mounts, &again] {
+                    told.extend(site.differences_in(mounts, &words(&format!("{options} {paths}")), false));
+                }
+            }
+        }
+        let outcome = site.run(mounts, Program::Ours, &words("-aAX rich/ there/"));
+        assert_eq!(outcome.status, process::Status::Exit(23), "{what}");
+        assert!(site.path("dst/dir/attribute").is_file(), "{what}");
+    }
+    assert!(told.is_empty(), "{}", told.join("\n"));
 }

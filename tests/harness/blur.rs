@@ -140,7 +140,8 @@ fn without_process(line: &str) -> String {
     found.map_or_else(|| line.to_string(), |at| format!("{}@\n", &line[..at]))
 }
 
-/// `renaming dir/.name.Ab12Cd to dir/name`, `copy_file "…" => dir/.name.Ab12Cd: …`, `mkstemp "dir/.name.Ab12Cd" failed: …`;
+/// `renaming dir/.name.Ab12Cd to dir/name`, `copy_file "…" => dir/.name.Ab12Cd: …`, `mkstemp "dir/.name.Ab12Cd" failed: …`,
+/// `set_acl: xacl_set(dir/.name.Ab12Cd, …`;
 /// the reference does not name what it could not look for.
 fn without_temporary(line: &str) -> String {
     if let Some((head, tail)) = line.split_once("] mkstemp \"")
@@ -162,10 +163,27 @@ fn without_temporary(line: &str) -> String {
     {
         return format!("{head}] rename \"{stem}.@\" -> \"{to}");
     }
+    for (before, after) in [("setxattr(\"", "\",\""), ("xacl_set(", ", ACL_TYPE_")] {
+        if let Some((head, tail)) = line.split_once(before)
+            && let Some((name, rest)) = tail.split_once(after)
+            && let Some(stem) = stem_of_temporary(name)
+        {
+            return format!("{head}{before}{stem}.@{after}{rest}");
+        }
+    }
     match line.strip_prefix("renaming ").and_then(|rest| rest.split_once(" to ")) {
         Some((_, name)) => format!("renaming @ to {name}"),
         None => line.to_string(),
     }
+}
+
+/// `dir/.name` of `dir/.name.Ab12Cd`.
+fn stem_of_temporary(path: &str) -> Option<&str> {
+    let name = path.rsplit('/').next()?;
+    let (stem, random) = path.rsplit_once('.')?;
+    let is_temporary =
+        name.starts_with('.') && random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_temporary.then_some(stem)
 }
 
 /// `_exit_cleanup(code=0, file=main.c, line=123): …`, and the closing line's `at main.c(123) [sender=3.5.0]`: the position is each program's own.

@@ -331,7 +331,8 @@ impl Generator<'_> {
         let reached = from.xattrs(&path, |from| {
             self.root.xattrs(visit.path, |to| {
                 let from = Subject { excludes: excludes.as_deref(), ..Subject::new(from, &old, &self.log) };
-                policy.copy(from, Subject::new(to, &new, &self.log)); // a failure was said
+                let to = Subject { held: true, ..Subject::new(to, &new, &self.log) }; // as the reference does
+                policy.copy(from, to); // a failure was said
                 Ok(())
             })
         });
