@@ -181,6 +181,7 @@ impl Entry<'_> {
         let opened = Root::open_named(dir, named, follow).and_then(|root| Ok((look(&root)?.dev, root)));
         match opened {
             Ok((device, root)) => {
+                let root = root.sparing_atimes(self.options.open_noatime);
                 if dir != b"." && self.log.debug(Debug::Chdir) >= 1 {
                     let line = bytes!["[", self.log.speaker().name(), "] change_dir(", names.base, ")"];
                     self.log.say(LogCode::Info, line);

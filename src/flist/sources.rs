@@ -55,7 +55,8 @@ impl Source {
     }
 
     fn open(&self, rules: &Rules) -> io::Result<Trees> {
-        let named = Root::open_named(&self.path, Follow::Always, rules.named.follow())?;
+        let named =
+            Root::open_named(&self.path, Follow::Always, rules.named.follow())?.sparing_atimes(rules.spares_atimes);
         stat::lstat_at(named.handle(), c".")?; // one may be opened without being searchable
         let tree = named.with_rule(rules.below);
         let (named, bounds) = (named.within(&rules.named), rules.named.check(&named));
@@ -141,7 +142,8 @@ impl Trees {
         }
         let found = self.named.directory(self.below(dir)).and_then(|handle| handle.try_clone());
         let Ok(handle) = found else { return false };
-        self.beyond.push((dir.to_vec(), Root::from_handle(handle, self.tree.follow())));
+        let beyond = Root::from_handle(handle, self.tree.follow()).sparing_atimes(self.tree.spares_atimes());
+        self.beyond.push((dir.to_vec(), beyond));
         self.beyond.sort_by_key(|(dir, _)| std::cmp::Reverse(dir.len()));
         true
     }
@@ -163,10 +165,11 @@ pub struct Sources {
     rules: Rules,
 }
 
-/// Which links are followed: on the way to what was named, and below it.
+/// Which links are followed, on the way to what was named and below it, and what reading leaves behind.
 struct Rules {
     named: Named,
     below: Follow,
+    spares_atimes: bool,
 }
 
 impl Sources {
@@ -186,6 +189,7 @@ impl Sources {
                     false => Named::new(false, options.confine_root.as_deref()),
                 },
                 below: if free { Follow::Always } else { Follow::Inside },
+                spares_atimes: options.open_noatime,
             },
         })
     }

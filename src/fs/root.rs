@@ -52,6 +52,8 @@ pub struct Root {
     follow: Follow,
     /// What links below must not lead out of, where they may lead anywhere else.
     bounds: Option<Arc<Bounds>>,
+    /// `O_*` bits of all that is opened for its contents.
+    reading: i32,
     parents: RefCell<Parents>,
     /// Raised when a directory vanishes under its name, so that clones forget their handles too.
     epoch: Arc<AtomicU32>,
@@ -76,7 +78,8 @@ impl Root {
     /// Opens the directory that the operator named as seen from this one: `path` may hold `..` and may be absolute,
     /// so this is for options like `--link-dest`, never for names from a peer.
     pub fn open_beside(&self, path: &[u8], named: &Named, follow: Follow) -> io::Result<Self> {
-        Ok(Self::from_named(open_within(self.dir.as_fd(), path, named)?, follow, named))
+        let opened = open_within(self.dir.as_fd(), path, named)?;
+        Ok(Self { reading: self.reading, ..Self::from_named(opened, follow, named) })
     }
 
     /// As [`Root::open_beside`]; the directory, and what is missing above it, is made with `mkdir`, each in its own.
@@ -110,6 +113,7 @@ impl Root {
             dir: Arc::new(dir),
             follow,
             bounds: None,
+            reading: 0,
             parents: RefCell::default(),
             epoch: Arc::default(),
             seen: Cell::new(0),
@@ -119,6 +123,16 @@ impl Root {
     /// The same, below a path that was named under bounds.
     pub(super) fn from_named(dir: OwnedFd, follow: Follow, named: &Named) -> Self {
         Self { bounds: named.bounds.clone(), ..Self::from_handle(dir, follow) }
+    }
+
+    /// The same, where `spares` is set: reading leaves the access times of files and directories as they are. What is
+    /// neither ours nor anyone's to us as root cannot be read then (`EPERM`).
+    pub fn sparing_atimes(self, spares: bool) -> Self {
+        Self { reading: if spares { libc::O_NOATIME } else { 0 }, ..self }
+    }
+
+    pub fn spares_atimes(&self) -> bool {
+        self.reading & libc::O_NOATIME != 0
     }
 
     /// The same tree for another thread: the same directory, its own kept parents.
@@ -132,6 +146,7 @@ impl Root {
             dir: Arc::clone(&self.dir),
             follow,
             bounds: self.bounds.clone(),
+            reading: self.reading,
             parents: RefCell::default(),
             epoch: Arc::clone(&self.epoch),
             seen: Cell::new(self.epoch.load(Ordering::Acquire)),
@@ -185,21 +200,21 @@ impl Root {
         self.with(rel, stat::stat_at)
     }
 
-    /// Opens for reading; `flags` are further `O_*` bits such as `O_NOATIME`. A link is `ELOOP`.
+    /// Opens for reading; `flags` are further `O_*` bits such as `O_NONBLOCK`. A link is `ELOOP`.
     pub fn open_read(&self, rel: &[u8], flags: i32) -> io::Result<File> {
-        self.open_leaf(rel, libc::O_RDONLY | libc::O_NOFOLLOW | flags, 0)
+        self.open_leaf(rel, libc::O_RDONLY | libc::O_NOFOLLOW | self.reading | flags, 0)
     }
 
     /// Opens for reading what `rel` points to in the end, links followed under the root's rule.
     pub fn open_read_follow(&self, rel: &[u8], flags: i32) -> io::Result<File> {
         if self.follow == Follow::Always {
-            return self.open_leaf(rel, libc::O_RDONLY | flags, 0);
+            return self.open_leaf(rel, libc::O_RDONLY | self.reading | flags, 0);
         }
         match self.open_read(rel, flags) {
             Err(error) if walk::is_link_error(&error) && self.follow != Follow::Never => {}
             other => return other,
         }
-        Ok(self.resolve(rel)?.open(libc::O_RDONLY | flags, 0)?.into())
+        Ok(self.resolve(rel)?.open(libc::O_RDONLY | self.reading | flags, 0)?.into())
     }
 
     /// Creates a file for writing and reading; `EEXIST` if there is anything of that name, a link included.
@@ -222,14 +237,14 @@ impl Root {
     ///
     /// The handle is kept, so what is done next with the directory's entries costs no further opening.
     pub fn open_dir(&self, rel: &[u8]) -> io::Result<Arc<OwnedFd>> {
-        const FLAGS: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | self.reading;
         let (dir, leaf) = self.parent(rel)?;
         let nofollow = if self.follow == Follow::Always { 0 } else { libc::O_NOFOLLOW };
-        let opened = match at::with_name(leaf, |leaf| at::open(dir.as_fd(), leaf, FLAGS | nofollow, 0)) {
+        let opened = match at::with_name(leaf, |leaf| at::open(dir.as_fd(), leaf, flags | nofollow, 0)) {
             // A link is ENOTDIR here.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP)) && nofollow != 0 => {
                 let handle = self.directory(rel)?;
-                at::open(handle.as_fd(), c".", FLAGS, 0)?
+                at::open(handle.as_fd(), c".", flags, 0)?
             }
             other => other?,
         };

@@ -149,11 +149,10 @@ impl Sender<'_> {
 
     fn open_file(&self, list: &List, entry: Entry<'_>) -> io::Result<File> {
         let options = &self.transfer.options;
-        let flags = if options.open_noatime { libc::O_NOATIME } else { 0 };
         let gone = || io::Error::from_raw_os_error(libc::ENOENT);
         let (root, path) = list.walker().sources().of(entry).ok_or_else(gone)?;
         let follow = options.copy_links || options.copy_unsafe_links || options.copy_dirlinks || options.insecure_links;
-        if follow { root.open_read_follow(&path, flags) } else { root.open_read(&path, flags) }
+        if follow { root.open_read_follow(&path, 0) } else { root.open_read(&path, 0) }
     }
 
     /// Sends the file's content, and its sum unless both ends are here. C: match.c match_sums
