@@ -483,7 +483,7 @@ pub(super) fn open_file_within(
     mode: u32,
 ) -> io::Result<File> {
     if path.is_empty() {
-        return Err(Errno::ENOENT.into());
+        return Err(Errno::EINVAL.into()); // C: syscall.c ona_open
     }
     if named.follow == Follow::Always && path.len() < libc::PATH_MAX as usize {
         return Ok(at::with_name(path, |path| at::open(from, path, flags, mode))?.into());
