@@ -193,6 +193,36 @@ fn names_that_cannot_be_converted() {
     ]);
 }
 
+/// Names whose characters take one, two and three bytes, and texts that mean something in a set with states.
+fn wide(top: &Path) {
+    for word in ["日本", "日本 a", "a日b", "カナ", "€uro", "½", "a&b", "+AC0-x"] {
+        zoo::file(&top.join(word), word.as_bytes());
+    }
+    symlink("日本", top.join("link")).unwrap();
+    zoo::set_time(&top.join("link"), 1_400_000_000, 0);
+    zoo::settle_dirs(top);
+}
+
+/// Sets with states, that are left where a name ends, and such of which a character takes more bytes, or fewer.
+#[test]
+fn sets_with_states() {
+    let mut cases = Vec::new();
+    for (sets, back) in [
+        ("utf-8,iso-2022-jp", "iso-2022-jp,utf-8"),
+        ("utf-8,utf-7", "utf-7,utf-8"),
+        ("utf-8,euc-jp", "euc-jp,utf-8"),
+        ("utf-8,utf-16be", "utf-16be,utf-8"),
+        ("utf-8,gb18030", "gb18030,utf-8"),
+        ("utf-8,ascii//IGNORE", "ascii//IGNORE,utf-8"),
+    ] {
+        for sets in [sets, back] {
+            let row = Case::new("wide", "-rlti --no-i-r --trust-sender").arg(&format!("--iconv={sets}"));
+            cases.push(row.tree(wide).unordered());
+        }
+    }
+    check_all(&cases, &[(LOCAL, &ALONE), (&[Way::PipePush, Way::PipePull], &AGAINST_REFERENCE)]);
+}
+
 // What goes over the wire beside the list: arguments and names of `--files-from`, with `-s`.
 
 const PUSH: &[Way] = &[Way::PipePush];

@@ -110,6 +110,37 @@ fn lengths_beyond_belief() {
     check(&talks(cases), true);
 }
 
+/// Names that are harmless on the wire, and lead out of the destination in the receiver's set.
+#[test]
+fn names_that_lead_out_when_converted() {
+    let cases = [
+        (
+            "--iconv=ascii//TRANSLIT",
+            ["\u{ff0e}\u{ff0e}", "\u{2025}", "\u{2025}\u{2215}x", "\u{ff0f}tmp\u{ff0f}x", "d\u{2215}\u{2025}\u{2215}x"],
+        ),
+        // U+2E2E is two dots, U+2F2E is a dot and a slash, U+742F a slash and a letter
+        ("--iconv=utf-16le", ["\u{2e2e}", "\u{2e2e}\u{742f}", "\u{742f}", "\u{2f2e}", "\u{2f61}\u{2e2e}"]),
+        ("--iconv=utf-16be", ["\u{2e2e}", "\u{2e2e}\u{2f74}", "\u{2f74}", "\u{2e2f}", "\u{612f}\u{2e2e}"]),
+        ("--iconv=utf-16le", ["\u{100}", "\u{2e}", "\u{2e}\u{2e}", "\u{2f}", "\u{1}\u{2f}"]),
+    ];
+    let mut all = Vec::new();
+    for (arg, names) in cases {
+        for name in names {
+            let said = [
+                ("a file", list().file(name).end_of_list()),
+                ("a directory", list().dir(name).end_of_list()),
+                ("a link", list().link(name, "x").end_of_list()),
+                ("a link and what is below", list().link(name, "../outside").file(&format!("{name}/x")).end_of_list()),
+                ("where a link leads", list().link("l", name).file("l/x").end_of_list()),
+            ];
+            all.extend(talks(said.to_vec()).into_iter().map(|talk| talk.arg(arg)));
+        }
+    }
+    check(&all, false);
+    let trusting: Vec<_> = all.into_iter().filter(|talk| talk.seat == Seat::Pull).collect();
+    check(&trusting.into_iter().map(|talk| talk.arg("--trust-sender")).collect::<Vec<_>>(), true);
+}
+
 #[test]
 fn entries_that_are_none() {
     let mut cases = Vec::new();
