@@ -98,6 +98,23 @@ fn levels_and_threads() {
     everywhere(&cases);
 }
 
+/// Streams of any level, with blocks short and long, over the other program's pipe.
+#[test]
+fn levels_over_old_files() {
+    let levels: [(&str, &[i32]); 3] = [
+        ("--zc=zstd", &[-1000, -7, 1, 7, 13, 16, 19, 22]),
+        ("--zc=zlib", &[1, 2, 3, 4, 5, 7, 8, 9]),
+        ("--zc=zlibx", &[1, 9]),
+    ];
+    let mut cases = Vec::new();
+    for (choice, levels) in levels {
+        for (level, blocks) in levels.iter().zip(["-B700", "-B131072", "-B4000", "-B65536"].iter().cycle()) {
+            cases.push(again("level", "-ai").arg(choice).arg(&format!("--zl={level}")).arg(blocks));
+        }
+    }
+    check_all(&cases, &[(PIPES, &programs::AGAINST_REFERENCE)]);
+}
+
 /// What becomes of a wish with a list of its own on either side, and what is said about it.
 #[test]
 fn what_is_negotiated() {
