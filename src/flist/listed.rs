@@ -109,6 +109,7 @@ impl NameList {
         let (mut name, mut piece) = (Vec::new(), Vec::with_capacity(PIECE));
         let mut last = 0;
         while self.fill_for_peer()? {
+            writer.tell(2, || format!("files-from read={}", self.buffer.len()));
             piece.clear();
             for &byte in &self.buffer[self.at..] {
                 let byte = if self.ends(byte) { 0 } else { byte };

@@ -4,7 +4,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use super::Feedback;
-use crate::error::{Error, ExitCode, Result};
+use crate::{
+    error::{Error, ExitCode, Result},
+    wire::{Tag, Watch},
+};
 
 /// The indexes of a list that were spoken of. Each passes once; the first one that is not of the list passes too, for
 /// it ends the run, and nothing after it.
@@ -48,12 +51,20 @@ impl Once {
 pub struct News {
     way: mpsc::Sender<Feedback>,
     settled: Arc<Mutex<Once>>,
+    watch: Watch,
+    /// Both ends are one process.
+    local: bool,
 }
 
 impl News {
     pub fn new() -> (Self, mpsc::Receiver<Feedback>) {
         let (way, generator) = mpsc::channel();
-        (Self { way, settled: Arc::default() }, generator)
+        (Self { way, settled: Arc::default(), watch: Watch::default(), local: false }, generator)
+    }
+
+    /// The same, told as the messages between the reference's two processes.
+    pub fn watched(self, watch: Watch, local: bool) -> Self {
+        Self { watch, local, ..self }
     }
 
     /// The list goes on up to here.
@@ -75,7 +86,33 @@ impl News {
         if !passes {
             return Ok(());
         }
+        self.show(&news);
         self.way.send(news).map_err(|_| Error::silent(ExitCode::STREAM_IO))
+    }
+
+    /// Shows that a file is in place, where the reference's generator has to know. C: io.c send_msg_success
+    pub fn show_success(&self, index: i32) {
+        self.watch.tell(1, "receiver", || match self.local {
+            true => format!("send_msg_success({index})"),
+            false => format!("send_msg_int({}, {index})", Tag::Success as u8),
+        });
+    }
+
+    /// Shows that the receiver hands over what it counted.
+    pub fn show_counts(&self) {
+        self.watch.tell(1, "receiver", || format!("send_msg({}, 8)", Tag::Stats as u8));
+    }
+
+    fn show(&self, news: &Feedback) {
+        let show = |tag: Tag, number: &i32| {
+            self.watch.tell(1, "receiver", || format!("send_msg_int({}, {number})", tag as u8));
+        };
+        match news {
+            Feedback::Redo(index) => show(Tag::Redo, index),
+            Feedback::Declined(index) => show(Tag::NoSend, index),
+            Feedback::IoError(kinds) => show(Tag::IoError, kinds),
+            _ => {}
+        }
     }
 
     fn settled(&self) -> MutexGuard<'_, Once> {

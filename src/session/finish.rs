@@ -116,8 +116,8 @@ pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
         if let Some(status) = status
             && version >= 31
         {
-            let answer = i32::from(status).to_le_bytes();
-            link.writer.message(Tag::ErrorExit, if link.start.side.sends { &[] } else { &answer });
+            let answer = (!link.start.side.sends).then_some(status);
+            tell_peer(link, answer);
         }
         let _ = link.writer.flush_within(FAREWELL); // the peer may be gone by now
         error.code = ExitCode(status.unwrap_or(error.code.0));
@@ -151,10 +151,22 @@ pub(super) fn fail(link: &mut Link<'_>, error: &mut Error) -> Option<ExitCode> {
         return None;
     }
     if version >= 31 {
-        link.writer.message_int(Tag::ErrorExit, error.code.0.into());
+        tell_peer(link, Some(error.code.0));
     }
     part(link, if interrupted { SHORT_FAREWELL } else { FAREWELL }, version >= 31);
     None
+}
+
+/// Sends the status with which we end; `None`: that we heard of the peer's.
+fn tell_peer(link: &mut Link<'_>, status: Option<u8>) {
+    if link.log.debug(Debug::Exit) >= 3 {
+        let what = status.map_or_else(|| "(len 0)".to_string(), |status| format!("with exit_code {status}"));
+        link.log.say(LogCode::Info, bytes!["[", link.writer.role(), "] sending MSG_ERROR_EXIT ", what]);
+    }
+    match status {
+        Some(status) => link.writer.message_int(Tag::ErrorExit, status.into()),
+        None => link.writer.message(Tag::ErrorExit, &[]),
+    };
 }
 
 /// The exit status of a run that a signal ended, or the time (`--stop-at`).

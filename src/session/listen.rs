@@ -10,7 +10,7 @@ use crate::{
     bytes,
     error::{Error, ExitCode, Result},
     log::{Log, LogCode},
-    options::Info,
+    options::{Debug, Info},
     role::{
         Deletions, Feedback, Transfer,
         news::News,
@@ -106,6 +106,11 @@ impl Messages for Listener {
             }
             Message::Noop => {}
             Message::ErrorExit(status) => {
+                if self.log.debug(Debug::Exit) >= 3 {
+                    let bytes = if status.is_some() { 4 } else { 0 };
+                    let line = format!("] got MSG_ERROR_EXIT with {bytes} bytes");
+                    self.log.say(LogCode::Info, bytes!["[", self.log.speaker().name(), line]);
+                }
                 self.heard.set_exit(status);
                 return Err(Error::silent(ExitCode(status.unwrap_or(0))));
             }

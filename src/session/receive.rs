@@ -240,6 +240,8 @@ fn transfer(
 ) -> Result<Stats> {
     let Beginning { mut decoder, incoming, segments, complete, stats } = beginning;
     let (news, feedback) = News::new();
+    let watch = super::watch(&link.log, &link.transfer.options);
+    let news = news.watched(watch, link.start.side.local);
     let voice = link.voice.clone().map(|voice| voice.for_receiver(news.clone()));
     let given = removals(link, target.device, voice.clone());
     let log = match voice {
@@ -288,13 +290,15 @@ fn transfer(
     let given = Given { target, alternatives, filters: link.filters.clone(), io_error: link.heard.io_error(), wishes };
     let generator = Generator::new(&link.transfer, generator_log, &mut link.writer, feedback, given)?;
     let leaving = Leaving(receiver.generator.clone());
+    let news_at_end = receiver.generator.clone();
     let (received, generated) = thread::scope(|scope| {
         let for_receiver = segments.clone();
         let receiver = thread::Builder::new().name("receiver".into()).spawn_scoped(scope, move || {
             let _leaving = leaving; // unwinding included
             let done = receiver.run(for_receiver, complete, stats);
-            if done.is_err() {
-                wake.fire();
+            match &done {
+                Ok(_) => news_at_end.show_counts(),
+                Err(_) => wake.fire(),
             }
             done
         });

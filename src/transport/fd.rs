@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, IoSlice, Read, Write},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::FileTypeExt,
     },
     time::{Duration, Instant},
@@ -173,6 +173,10 @@ impl ReadHalf for FdReader {
     fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
     }
+
+    fn number(&self) -> Option<i32> {
+        Some(self.port.file.as_raw_fd())
+    }
 }
 
 /// The writing half on a descriptor; dropping it closes the descriptor, which is the half-close of a pipe.
@@ -218,6 +222,10 @@ impl WriteHalf for FdWriter {
 
     fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
+    }
+
+    fn number(&self) -> Option<i32> {
+        Some(self.port.file.as_raw_fd())
     }
 }
 

@@ -9,11 +9,13 @@ pub mod int;
 pub mod pulse;
 pub mod read;
 pub mod throttle;
+pub mod watch;
 pub mod write;
 
 pub use frame::{Message, Messages, Rules, Tag};
 pub use pulse::Pulse;
 pub use read::Reader;
+pub use watch::Watch;
 pub use write::{Outbox, Said, Writer};
 
 use std::{
@@ -30,6 +32,10 @@ pub trait ReadHalf: Send {
     fn ready(&mut self) -> bool;
     /// How long a `read` may wait; `None` for ever.
     fn set_timeout(&mut self, timeout: Option<Duration>);
+    /// The descriptor's number, if it is one.
+    fn number(&self) -> Option<i32> {
+        None
+    }
 }
 
 /// The writing half.
@@ -37,6 +43,10 @@ pub trait WriteHalf: Send {
     /// Writes some of the bytes, at least one; errors as for `ReadHalf::read`.
     fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
     fn set_timeout(&mut self, timeout: Option<Duration>);
+    /// The descriptor's number, if it is one.
+    fn number(&self) -> Option<i32> {
+        None
+    }
 }
 
 /// A recording as a half: what a peer said before, then the end.

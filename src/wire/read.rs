@@ -3,9 +3,10 @@
 use std::{io, ops::RangeInclusive, time::Duration};
 
 use super::{
-    Message, Messages, Pulse, ReadHalf, Rules, Tag, Writer,
+    Message, Messages, Pulse, ReadHalf, Rules, Tag, Watch, Writer,
     frame::Header,
     int::{self, Overflow},
+    watch::number,
 };
 use crate::{
     bytes,
@@ -37,6 +38,9 @@ pub struct Reader {
     pulse: Pulse,
     /// Where all data is also written.
     copy: Option<Box<Writer>>,
+    watch: Watch,
+    /// No more is read than is asked for: each read is to be told.
+    stepwise: bool,
 }
 
 struct Demux {
@@ -64,7 +68,15 @@ impl Reader {
             role,
             pulse,
             copy: None,
+            watch: Watch::default(),
+            stepwise: false,
         }
+    }
+
+    /// From now on it is told what is read. C: --debug=io
+    pub fn watch(&mut self, watch: Watch) {
+        self.stepwise = watch.hears(2);
+        self.watch = watch;
     }
 
     /// A reader that takes no byte from the half before it is asked for: somebody else reads on from there.
@@ -95,6 +107,8 @@ impl Reader {
         if self.demux.is_none() {
             self.data = self.data_taken();
             self.data_end = self.at;
+            let half = number(self.half.number());
+            self.watch.tell_flow(2, self.role, || format!("io_start_multiplex_in({half})"));
         }
         self.demux = Some(Demux { rules, messages });
     }
@@ -140,6 +154,7 @@ impl Reader {
     /// The statistics, and the count in an error line, leave out the handshake: counting stops and begins again here.
     pub fn set_counting(&mut self, counting: bool) {
         self.counting = counting;
+        self.stepwise &= !counting;
         self.total = if counting { (self.filled - self.at) as u64 } else { 0 };
     }
 
@@ -149,7 +164,7 @@ impl Reader {
             if !self.half.ready() {
                 return Ok(false);
             }
-            self.fill(None)?;
+            self.fill(None, usize::MAX)?;
         }
         Ok(true)
     }
@@ -157,7 +172,7 @@ impl Reader {
     /// Reads once, if there is no data yet: whether there is now. What came may have been a message, and none of it when
     /// the time was over.
     pub fn step(&mut self, time: Option<Duration>) -> Result<bool> {
-        Ok(self.advance()? || self.fill(time)? && self.advance()?)
+        Ok(self.advance()? || self.fill(time, usize::MAX)? && self.advance()?)
     }
 
     /// Waits for data, delivering messages; false when none came in that time.
@@ -165,7 +180,7 @@ impl Reader {
         let end = std::time::Instant::now() + time;
         while !self.advance()? {
             let left = end.saturating_duration_since(std::time::Instant::now());
-            if left.is_zero() || !self.fill(Some(left))? {
+            if left.is_zero() || !self.fill(Some(left), usize::MAX)? {
                 return Ok(false);
             }
         }
@@ -203,7 +218,7 @@ impl Reader {
     /// At least one byte of data, at most `max`, without copying.
     pub fn take(&mut self, max: usize) -> Result<&[u8]> {
         if self.at == self.data_end && max > 0 {
-            self.refill()?;
+            self.refill(max)?;
         }
         let len = max.min(self.data_end - self.at);
         let start = self.at;
@@ -224,7 +239,7 @@ impl Reader {
             let done = self.direct(rest)?;
             out = &mut rest[done..];
             if !out.is_empty() && self.at == self.data_end {
-                self.refill()?;
+                self.refill(out.len())?;
             }
         }
     }
@@ -239,7 +254,9 @@ impl Reader {
             }
             let target = &mut out[done..done + len];
             let total = if self.counting { &mut self.total } else { &mut 0 };
-            let got = receive(&mut *self.half, target, &self.pulse, total, self.role, None)?.unwrap_or(0);
+            let got = receive(&mut *self.half, target, &self.pulse, total, self.role, None)?;
+            self.tell_read(got);
+            let got = got.unwrap_or(0);
             if let Some(copy) = &mut self.copy {
                 copy.bytes(&out[done..done + got])?;
             }
@@ -261,7 +278,7 @@ impl Reader {
     #[inline]
     pub fn byte(&mut self) -> Result<u8> {
         if self.at == self.data_end {
-            self.refill()?;
+            self.refill(1)?;
         }
         let byte = self.buffer[self.at];
         self.at += 1;
@@ -366,11 +383,14 @@ impl Reader {
         Ok(string)
     }
 
-    /// Makes data available; called when there is none.
+    /// Makes data available; called when there is none and so many bytes are wanted.
     #[cold]
-    fn refill(&mut self) -> Result<()> {
+    fn refill(&mut self, wanted: usize) -> Result<()> {
+        if !self.stepwise {
+            self.watch.tell_flow(3, self.role, || format!("perform_io({wanted}, consume&input)"));
+        }
         while !self.advance()? {
-            self.fill(None)?;
+            self.fill(None, wanted)?;
         }
         Ok(())
     }
@@ -402,11 +422,14 @@ impl Reader {
             }
             let Some((raw, rest)) = unseen.split_first_chunk::<4>() else { return Ok(false) };
             let header = Header::parse(*raw, &demux.rules, self.role)?;
+            let got = || format!("got msg={}, len={}", header.tag as u8, header.len);
             if header.tag == Tag::Data {
+                self.watch.tell_flow(1, self.role, got);
                 self.data_end += 4;
                 self.frame_left = header.len;
             } else {
                 let Some(payload) = rest.get(..header.len) else { return Ok(false) };
+                self.watch.tell_flow(1, self.role, got);
                 self.data_end += 4 + header.len;
                 self.at = self.data_end;
                 deliver(header.message(payload), &self.pulse, &mut *demux.messages)?;
@@ -415,18 +438,32 @@ impl Reader {
         }
     }
 
-    /// Reads once from the half, behind what was not looked at yet; false when the time was over first.
-    fn fill(&mut self, time: Option<Duration>) -> Result<bool> {
+    /// Reads once from the half, behind what was not looked at yet; false when the time was over first. Reads ahead of
+    /// what is `wanted`, but for where each read is to be told.
+    fn fill(&mut self, time: Option<Duration>, wanted: usize) -> Result<bool> {
         if self.at > 0 {
             self.buffer.copy_within(self.data_end..self.filled, 0);
             self.filled -= self.data_end;
             (self.at, self.data_end) = (0, 0);
         }
         let target = &mut self.buffer[self.filled..];
+        let most = if self.stepwise && self.demux.is_none() { wanted.min(target.len()) } else { target.len() };
+        let target = &mut target[..most];
         let total = if self.counting { &mut self.total } else { &mut 0 };
         let got = receive(&mut *self.half, target, &self.pulse, total, self.role, time)?;
+        self.tell_read(got);
         self.filled += got.unwrap_or(0);
         Ok(got.is_some())
+    }
+}
+
+impl Reader {
+    fn tell_read(&self, got: Option<usize>) {
+        let (Some(got), half) = (got, || number(self.half.number())) else { return };
+        match self.stepwise {
+            true => self.watch.tell(2, self.role, || format!("safe_read({})={got}", half())),
+            false => self.watch.tell_flow(2, self.role, || format!("recv={got}")),
+        }
     }
 }
 

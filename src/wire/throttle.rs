@@ -75,6 +75,10 @@ impl WriteHalf for Throttle {
     fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.half.set_timeout(timeout);
     }
+
+    fn number(&self) -> Option<i32> {
+        self.half.number()
+    }
 }
 
 #[cfg(test)]

@@ -4,17 +4,18 @@ use std::{
     io::{self, IoSlice},
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use super::{
-    Pulse, Tag, WriteHalf,
+    Pulse, Tag, Watch, WriteHalf,
     frame::{self, MAX_DATA},
     int::{self, Encoded},
     read::check_timeout,
+    watch::number,
 };
 use crate::{
     bytes,
@@ -52,17 +53,45 @@ struct Queue {
     open: AtomicBool,
     waiting: AtomicBool,
     frames: Mutex<Vec<u8>>,
+    /// Who hears of messages, and whose they are.
+    watch: OnceLock<Watch>,
+    role: Mutex<&'static str>,
 }
 
 impl Outbox {
     /// Puts a message in; false when messages cannot be sent (not multiplexed: the caller finds another way).
     fn push(&self, tag: Tag, payload: &[u8]) -> bool {
+        if !self.0.open.load(Ordering::Acquire) {
+            return false;
+        }
+        self.tell(tag, payload);
         self.put(tag, payload, usize::MAX) != Said::Not
     }
 
     /// Puts a line in, as far as there is room.
     pub fn say(&self, tag: Tag, line: &[u8]) -> Said {
+        if self.0.open.load(Ordering::Acquire) {
+            self.tell(tag, line);
+        }
         self.put(tag, line, LINES)
+    }
+
+    /// Tells of a message. C: in io.c send_msg, send_msg_int, send_msg_success
+    fn tell(&self, tag: Tag, payload: &[u8]) {
+        let Some(watch) = self.0.watch.get() else { return };
+        let role = *self.0.role.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = || payload.first_chunk().map_or(0, |number| i32::from_le_bytes(*number));
+        match tag {
+            Tag::Success if payload.len() > 4 => watch.tell(1, role, || format!("send_msg_success({})", number())),
+            Tag::Success | Tag::NoSend | Tag::IoError | Tag::IoTimeout => {
+                watch.tell(1, role, || format!("send_msg_int({}, {})", tag as u8, number()));
+            }
+            Tag::ErrorExit if !payload.is_empty() => {
+                watch.tell(1, role, || format!("send_msg_int({}, {})", tag as u8, number()));
+            }
+            Tag::Info => watch.tell_flow(1, role, || format!("send_msg({}, {})", tag as u8, payload.len())),
+            _ => watch.tell(1, role, || format!("send_msg({}, {})", tag as u8, payload.len())),
+        }
     }
 
     fn put(&self, tag: Tag, payload: &[u8], room: usize) -> Said {
@@ -119,6 +148,7 @@ pub struct Writer {
     copied: usize,
     /// How a failing write names what is written to.
     target: &'static str,
+    watch: Watch,
 }
 
 impl Writer {
@@ -139,7 +169,15 @@ impl Writer {
             copy: None,
             copied: 0,
             target: "socket",
+            watch: Watch::default(),
         }
+    }
+
+    /// From now on it is told what is written. C: --debug=io
+    pub fn watch(&mut self, watch: Watch) {
+        let _ = self.outbox.0.watch.set(watch.clone()); // once, with the same role
+        self.watch = watch;
+        self.set_role(self.role);
     }
 
     /// A writer of a batch file.
@@ -183,7 +221,13 @@ impl Writer {
         std::mem::take(&mut *kept)
     }
 
+    /// Tells of something that has to do with what is written.
+    pub fn tell(&self, level: u8, what: impl FnOnce() -> String) {
+        self.watch.tell(level, self.role, what);
+    }
+
     pub fn set_role(&mut self, role: &'static str) {
+        *self.outbox.0.role.lock().unwrap_or_else(PoisonError::into_inner) = role;
         self.role = role;
     }
 
@@ -204,6 +248,8 @@ impl Writer {
     pub fn multiplex(&mut self) -> Result<()> {
         if !self.multiplexed {
             self.flush()?;
+            let half = number(self.half.number());
+            self.watch.tell_flow(2, self.role, || format!("io_start_multiplex_out({half})"));
             self.multiplexed = true;
             self.buffer.extend_from_slice(&[0; 4]);
             self.outbox.0.open.store(true, Ordering::Release);
@@ -217,6 +263,7 @@ impl Writer {
 
     /// From the next byte on the peer gets no frames, until `multiplex` is called again; messages find no way meanwhile.
     pub fn pause_multiplex(&mut self) -> Result<()> {
+        self.watch.tell_flow(2, self.role, || "io_end_multiplex_out(mode=2)".into());
         self.outbox.0.open.store(false, Ordering::Release);
         self.flush()?;
         self.multiplexed = false;
@@ -293,6 +340,8 @@ impl Writer {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         if len < DIRECT {
             if self.buffer.len() + len > BUFFER {
+                let over = self.buffer.len() + len - BUFFER;
+                self.watch.tell_flow(3, self.role, || format!("perform_io({len}, outroom) needs to flush {over}"));
                 self.emit(&[])?;
             }
             parts.iter().for_each(|part| self.buffer.extend_from_slice(part));
@@ -361,6 +410,7 @@ impl Writer {
         }
         if len > 0 {
             if let Some(room) = buffer[..empty].first_chunk_mut() {
+                self.watch.tell_flow(1, self.role, || format!("send_msg(0, {len})"));
                 *room = frame::header(Tag::Data, len);
             }
             slices.push(IoSlice::new(&buffer));
@@ -416,6 +466,9 @@ impl Writer {
             });
             match self.half.write(slices) {
                 Ok(count) => {
+                    if !self.handshake {
+                        self.watch.tell_flow(2, self.role, || format!("out sent={count}"));
+                    }
                     self.total += count as u64;
                     self.pulse.sent(data);
                     IoSlice::advance_slices(&mut slices, count);

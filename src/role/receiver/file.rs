@@ -84,7 +84,8 @@ impl Work<'_> {
         let incoming = Incoming { entry, path, wanted, opened, aside: partial::spot(self.dest, path), about, again };
         match self.build(incoming)? {
             Ended::InPlace => {
-                self.finished.push(index);
+                let told = self.transfer.protocol.compat.inc_recurse || self.is_minded(entry);
+                self.note_finished(index, told);
                 Ok(())
             }
             Ended::Delayed => {
@@ -118,17 +119,22 @@ impl Work<'_> {
     /// Puts the delayed updates in place. C: receiver.c handle_delayed_updates
     pub(super) fn release_delayed(&mut self) -> Result<()> {
         for index in mem::take(&mut self.delayed) {
-            let path = match self.list.segments().find_map(|segment| segment.get(index)) {
-                Some(entry) => self.single.clone().unwrap_or_else(|| entry.path()),
+            let (path, told) = match self.list.segments().find_map(|segment| segment.get(index)) {
+                Some(entry) => (self.single.clone().unwrap_or_else(|| entry.path()), self.is_minded(entry)),
                 None => continue,
             };
             if self.removing(|remover| commit::release(remover, &path))? {
-                self.finished.push(index);
+                self.note_finished(index, told);
             } else {
                 self.decline(index)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether something else waits for this file: its removal at the source, or links to it.
+    fn is_minded(&self, entry: Entry<'_>) -> bool {
+        self.transfer.options.remove_source_files > 0 || entry.hard_link().is_some()
     }
 
     fn build(&mut self, incoming: Incoming<'_>) -> Result<Ended> {

@@ -169,6 +169,14 @@ impl Work<'_> {
         self.generator.tell(news)
     }
 
+    /// A file is in place; `told`: the reference's generator has to know. C: in receiver.c recv_files
+    fn note_finished(&mut self, index: i32, told: bool) {
+        if told {
+            self.generator.show_success(index);
+        }
+        self.finished.push(index);
+    }
+
     fn tell_finished(&mut self) -> Result<()> {
         if self.finished.is_empty() {
             return Ok(());
@@ -364,7 +372,7 @@ impl Work<'_> {
             self.discard()?;
         }
         if self.transfer.protocol.compat.inc_recurse {
-            self.finished.push(index);
+            self.note_finished(index, true);
         }
         Ok(())
     }
