@@ -193,6 +193,9 @@ impl Client<'_> {
         let (ended, server) = thread::scope(|scope| {
             let server = thread::Builder::new().name("server".into()).spawn_scoped(scope, || server::local(far));
             let ended = session::run(near(here));
+            if ended.stats.is_some() {
+                self.debug_wait(&ended, std::process::id());
+            }
             let server = match server.map(thread::ScopedJoinHandle::join) {
                 // What this side gave up for is why that one was left alone.
                 Ok(Ok(server)) if server.lost && ended.stats.is_none() => ExitCode::OK,
@@ -295,7 +298,7 @@ impl Client<'_> {
         self.conclude(ended, ExitCode::OK)
     }
 
-    /// That all that is left is the end of the remote shell. C: in main.c client_run
+    /// That all that is left is the end of the other side: a remote shell, or a thread of ours. C: in main.c client_run
     fn debug_wait(&self, ended: &Ended, pid: u32) {
         let (log, sends) = (&self.log, ended.speaker == Speaker::Sender);
         if sends && log.debug(Debug::Exit) >= 2 {

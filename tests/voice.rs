@@ -252,7 +252,8 @@ fn each_word_of_info() {
 
 #[test]
 fn each_word_of_debug() {
-    let words = "acl,backup,bind,cmd,connect,del,deltasum,dup,filter,fuzzy,genr,iconv,nstr,proto,recv,send,time";
+    let words = "acl,backup,bind,chdir,cmd,connect,del,deltasum,dup,exit,filter,flist,fuzzy,genr,hash,hlink,iconv,io,nstr,own,\
+                 proto,recv,send,time";
     let args: Vec<String> = words
         .split(',')
         .flat_map(|word| (1..=4).map(move |level| format!("-aHy --delete --exclude=x --debug={word}{level}")))
@@ -265,6 +266,56 @@ fn each_word_of_debug() {
         row("two words", "-aHvv --delete").unordered(),
         row("three words", "-aHvvv --protocol=30").unordered(),
     ]);
+}
+
+/// What both ends say, where they are two programs.
+#[test]
+fn words_of_debug_at_both_ends() {
+    let words = "acl,backup,chdir,del,deltasum2,dup,filter3,flist4,fuzzy2,genr,hash,hlink3,io4,own2,recv,send,time2";
+    let args: Vec<String> = words
+        .split(',')
+        .flat_map(|word| {
+            let both = format!("--debug={word} -M--debug={word}");
+            [
+                "-aHy --delete -b",
+                "-aHc --no-inc-recursive --delete-after -x",
+                "-aHb --protocol=29 --delete",
+                "-aHnb --delete",
+            ]
+            .map(|args| format!("{args} {both}"))
+        })
+        .collect();
+    let rows: Vec<Case> =
+        args.iter().map(|args| row("a word of --debug at both ends", args).unordered().mingled()).collect();
+    check_all(&rows, &[(PIPES, &programs::ONE_END)]);
+    let sources = ["--debug=chdir -aR", "--debug=chdir -a --no-inc-recursive"];
+    let rows = sources.map(|args| {
+        row("changes of directory", args)
+            .own_source()
+            .from(&["src/sub/deep", "src/first", "src/sub/", "src/none/x", "src/link"])
+            .unordered()
+    });
+    check_all(&rows, &[(LOCAL, &programs::ALONE), (PIPES, &programs::ONE_END)]);
+}
+
+/// What one direction of a connection says that it wrote is what the other one says that it read.
+#[test]
+fn the_flow_of_bytes_is_told() {
+    let case = row("the flow of bytes", "-aH --stderr=all --debug=io4");
+    let ours = Ends { client: Program::Ours, server: Program::Ours };
+    let run = run_alone(&case, harness::Way::Local, ours).unwrap();
+    let said = String::from_utf8_lossy(&run.outcome.stderr).into_owned();
+    let sum = |of: &str, word: &str| -> u64 {
+        let lines = said.lines().filter(|line| of.split(',').any(|who| line.starts_with(&format!("[{who}] "))));
+        lines.filter_map(|line| line.split_once(word)?.1.parse::<u64>().ok()).sum()
+    };
+    let receiver = "Receiver,receiver,generator";
+    assert!(sum("sender", "out sent=") > 1000, "{said}");
+    assert_eq!(sum("sender", "out sent="), sum(receiver, "recv="), "{said}");
+    assert_eq!(sum(receiver, "out sent="), sum("sender", "recv="), "{said}");
+    let counted = |word: &str| said.lines().filter(|line| line.contains(word)).count();
+    assert_eq!(counted("] send_msg(0, "), counted("] got msg=0, "), "{said}");
+    assert!(counted("] perform_io(") > 0 && counted("] io_start_multiplex_in(") == 2, "{said}");
 }
 
 #[test]

@@ -107,8 +107,7 @@ pub fn keep(remover: &mut Remover<'_>, path: &[u8], prefer: Prefer) -> io::Resul
     let spot = spot(remover, path)?;
     let kept = match dest.rules.dry_run {
         _ if leaves_tree(dest, path, &stat) => Kept::Copied,
-        true if prefer == Prefer::Rename => Kept::Moved,
-        true => Kept::Copied,
+        true => put_by_word(dest, path, prefer),
         false => put(remover, path, &stat, &spot, prefer)?,
     };
     if kept != Kept::Nothing {
@@ -180,6 +179,16 @@ fn leaves_tree(dest: Dest<'_>, path: &[u8], stat: &Stat) -> bool {
         dest.log.say(LogCode::Info, line);
     }
     unsafe_link
+}
+
+/// A dry run's way: the first one always works.
+fn put_by_word(dest: Dest<'_>, path: &[u8], prefer: Prefer) -> Kept {
+    let (how, kept) = match prefer {
+        Prefer::Link => ("HLINK", Kept::Copied),
+        Prefer::Rename => ("RENAME", Kept::Moved),
+    };
+    debug(dest, how, path);
+    kept
 }
 
 /// Links, moves or copies, whichever works first. C: backup.c make_backup_inner

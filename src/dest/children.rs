@@ -8,7 +8,7 @@ use std::{
 use super::{Dest, places::Spot};
 use crate::{
     bytes,
-    flist::{MAX_PATH, io_error, order::Order},
+    flist::{Flags, MAX_PATH, dump::tell_listing, io_error, order::Order},
     fs::{Scan, scan},
     log::LogCode,
     options::{Debug, Info},
@@ -57,14 +57,18 @@ pub struct Lister {
     pub filesystem: u64,
     /// What went wrong with reading directories (`flist::io_error`).
     pub io_error: i32,
+    /// Times have nanoseconds, as is told.
+    pub nsec: bool,
     scan: Scan,
+    /// All that was met in the directory at hand, where that is told (`--debug=flist3`).
+    met: Vec<(Box<[u8]>, Stat, Flags)>,
 }
 
 impl Lister {
     /// `tells_modes`: whoever is told of a deletion may show permissions.
     pub fn new(dest: Dest<'_>, order: Order, euid: u32, filesystem: u64, tells_modes: bool) -> Self {
         let looks = tells_modes || !dest.rules.privileged || dest.log.debug(Debug::Del) >= 2;
-        Self { order, euid, looks, filesystem, io_error: 0, scan: Scan::default() }
+        Self { order, euid, looks, filesystem, io_error: 0, nsec: true, scan: Scan::default(), met: Vec::new() }
     }
 
     /// The entries that `judge` finds extraneous, given a name and whether it is a directory, and mount points, in the
@@ -76,6 +80,14 @@ impl Lister {
         spot: &Spot<'_>,
         mut judge: impl FnMut(&[u8], bool) -> Judged,
     ) -> Vec<Child> {
+        let children = self.read(dest, spot, &mut judge);
+        if dest.log.debug(Debug::Flist) >= 3 {
+            self.tell_met(dest, spot.shown());
+        }
+        children
+    }
+
+    fn read(&mut self, dest: Dest<'_>, spot: &Spot<'_>, judge: &mut impl FnMut(&[u8], bool) -> Judged) -> Vec<Child> {
         let mut children = Vec::new();
         let path = spot.shown();
         let dir = match spot.root.open_dir(&spot.path) {
@@ -93,7 +105,7 @@ impl Lister {
         loop {
             match scan.next(&*dir) {
                 Ok(Some(item)) if item.name.len() >= room => self.too_long(dest, path, item.name, room),
-                Ok(Some(item)) => children.extend(self.child(dest, dir.as_fd(), path, item, &mut judge)),
+                Ok(Some(item)) => children.extend(self.child(dest, dir.as_fd(), path, item, judge)),
                 Ok(None) => break,
                 Err(error) => {
                     self.io_error |= io_error::GENERAL;
@@ -143,6 +155,15 @@ impl Lister {
             let (who, name) = (dest.log.speaker().name(), inside(path, item.name));
             dest.log.say(LogCode::Info, bytes!["[", who, "] make_file(", name, ",*,2)"]);
         }
+        if dest.log.debug(Debug::Flist) >= 3 {
+            let looked = match stat {
+                Some(stat) => stat,
+                None => self.look(dest, dir, path, item.name)?,
+            };
+            let flags = if mount { Flags::MOUNT_DIR } else { Flags::NONE };
+            self.met.push((item.name.into(), looked, flags));
+            stat = Some(looked);
+        }
         if judged == Judged::Wanted && !mount {
             return None;
         }
@@ -174,6 +195,13 @@ impl Lister {
         stat.mode & libc::S_IWUSR == 0 && !dest.rules.privileged && stat.uid == self.euid
     }
 
+    fn tell_met(&mut self, dest: Dest<'_>, path: &[u8]) {
+        let mut met = std::mem::take(&mut self.met);
+        met.sort_unstable_by(|(a, one, _), (b, other, _)| self.order.of_names((a, one.is_dir()), (b, other.is_dir())));
+        let listing: Vec<_> = met.into_iter().map(|(name, stat, flags)| (inside(path, &name), stat, flags)).collect();
+        tell_listing(dest.log, dest.options, &listing, self.euid, self.nsec);
+    }
+
     fn tell_skipped(&self, dest: Dest<'_>, path: &[u8], name: &[u8]) {
         if dest.log.info(Info::Mount) >= 1 {
             let (who, name) = (dest.log.speaker().name(), inside(path, name));
@@ -199,18 +227,8 @@ fn plain_mode(kind: scan::Kind) -> u32 {
     kind | libc::S_IWUSR
 }
 
-/// As the list has names of one directory: what is not a directory first, directories as if they ended in a slash.
 fn sort(children: &mut [Child], order: Order) {
-    match order {
-        Order::Bytes => children.sort_unstable_by(|a, b| a.name.cmp(&b.name)),
-        Order::Tree => {
-            children.sort_unstable_by(|a, b| {
-                let slash: &[u8] = if a.is_dir() { b"/" } else { b"" };
-                let with_slash = || a.name.iter().chain(slash).cmp(b.name.iter().chain(slash));
-                a.is_dir().cmp(&b.is_dir()).then_with(with_slash)
-            });
-        }
-    }
+    children.sort_unstable_by(|a, b| order.of_names((&a.name, a.is_dir()), (&b.name, b.is_dir())));
 }
 
 #[cfg(test)]

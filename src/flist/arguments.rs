@@ -77,9 +77,13 @@ impl Walker {
     fn enter(&mut self, argument: &Argument) -> Option<u32> {
         let dir = argument.dir.as_deref();
         match self.sources.enter(dir, &argument.name) {
-            Ok(source) => Some(source),
+            Ok(source) => {
+                self.sources.go_to(source, &self.examiner.log);
+                Some(source)
+            }
             Err((name, error)) => {
                 self.examiner.fail(bytes!["change_dir ", name, " failed"], &error);
+                self.sources.go_back(&self.examiner.log);
                 None
             }
         }

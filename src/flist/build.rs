@@ -170,8 +170,9 @@ impl Walker {
 
     /// Relative arguments are looked up in `base`; it must be there. C: in flist.c send_file_list
     pub fn start_from(&mut self, base: &[u8]) -> Result<()> {
-        self.sources.start_from(base).map_err(|(name, error)| {
-            self.examiner.log.syserr(LogCode::ErrorXfer, bytes!["change_dir ", name, " failed"], &error);
+        let log = &self.examiner.log;
+        self.sources.start_from(base, log).map_err(|(name, error)| {
+            log.syserr(LogCode::ErrorXfer, bytes!["change_dir ", name, " failed"], &error);
             Error::silent(ExitCode::FILE_SELECT)
         })
     }
@@ -271,7 +272,7 @@ impl Walker {
             }
         }
         if self.pending.is_empty() {
-            self.examiner.end();
+            self.examiner.end(self.plan.inc_recurse);
         }
         segment.dump(&self.examiner.log, self.view, Some(&self.sources));
         if is_first && self.examiner.log.debug(Debug::Flist) >= 2 {
@@ -320,6 +321,7 @@ impl Walker {
 
 impl Walker {
     fn scan_work(&mut self, segment: &mut Segment, source: u32, path: &[u8], flags: Flags, mode: u32) -> Result<()> {
+        self.sources.go_to(source, &self.examiner.log);
         if self.plan.inc_recurse && self.parent.is_some() && self.examiner.one_file_system > 0 {
             let Some((named, trees)) = opened(&self.sources, source) else { return Ok(()) };
             match self.examiner.link_stat_named(&trees, path, self.examiner.copy_dirlinks) {

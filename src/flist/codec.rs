@@ -85,7 +85,7 @@ impl Encoder {
             groups: Seen::new(Kind::Group),
             acls: SentAcls::default(),
             counts: Counts::default(),
-            xattrs: xattr::Policy::of(options, true).as_ref().map(xattr::Sent::new),
+            xattrs: xattr::Policy::of(options, true).as_ref().map(|policy| xattr::Sent::new(policy, log)),
             log: log.clone(),
             charset: Outgoing::new(options, protocol)?,
         })

@@ -136,7 +136,7 @@ impl EntryDecoder {
             target: Vec::new(),
             sum: Vec::new(),
             acls: ReceivedAcls::default(),
-            inodes: Inodes::new(),
+            inodes: Inodes::new(options.hard_links > 0 && protocol.version < 30, log),
             charset: Incoming::new(options, protocol)?,
             names: Names { base: current_dir(), module: None },
             io_error: 0,

@@ -6,6 +6,7 @@ use crate::{
     log::{Log, LogCode, Speaker},
     meta::ids::am_root,
     options::{Debug, Options},
+    sys::stat::Stat,
     text::{number::Style, path::depth},
 };
 
@@ -76,6 +77,34 @@ impl Segment {
     }
 }
 
+/// Says what stands in a directory of the destination, in the list's order and by its path, as if it were a segment.
+/// `us`: the effective user, whose own the flags tell; `nsec`: nanoseconds are
+/// of interest. C: in flist.c get_dirlist
+pub fn tell_listing(log: &Log, options: &Options, listing: &[(Vec<u8>, Stat, Flags)], us: u32, nsec: bool) {
+    if log.debug(Debug::Flist) < 3 {
+        return;
+    }
+    let (who, view) = (log.speaker().name(), View::new(options, log));
+    let counts = format!("] flist start=0, used={0}, low=0, high={1}", listing.len(), listing.len() as i64 - 1);
+    log.say(LogCode::Info, bytes!["[", who, counts]);
+    for (index, (path, stat, flags)) in listing.iter().enumerate() {
+        let slash = if stat.is_dir() { "/" } else { "" };
+        let mut rest = format!("{slash} mode=0{:o} len={}", stat.mode, view.style.integer(stat.size as i64));
+        if view.owner {
+            rest += &format!(" uid={}", stat.uid);
+        }
+        if view.group {
+            rest += &format!(" gid={}", stat.gid);
+        }
+        let nanos = if nsec { stat.mtime.1 } else { 0 };
+        let ours = if stat.uid == us { Flags::TOP_DIR } else { Flags::NONE }; // C: FLAG_OWNED_BY_US
+        let content = if stat.is_dir() { Flags::CONTENT_DIR } else { Flags::NONE };
+        let flags = flags.with(ours).with(content).0 | of_size_and_time(stat.is_file(), stat.size, nanos);
+        rest += &format!(" flags={flags:x}");
+        log.say(LogCode::Info, bytes!["[", who, "] i=", index, " 0 ", path, rest]);
+    }
+}
+
 /// Where it comes from or how deep it lies, then the path.
 fn name_of(entry: Entry<'_>, sources: Option<&Sources>) -> Vec<u8> {
     let root = match sources {
@@ -93,7 +122,11 @@ fn name_of(entry: Entry<'_>, sources: Option<&Sources>) -> Vec<u8> {
 
 /// With the bits that the reference keeps and we do not; a sender there knows no hard links. C: FLAG_LENGTH64, FLAG_MOD_NSEC
 fn flags_of(entry: Entry<'_>) -> u16 {
-    let long = if entry.is_file() && entry.size() > 0xffff_ffff { 1 << 9 } else { 0 };
-    let nsec = if entry.mtime().1 != 0 { 1 << 12 } else { 0 };
-    entry.flags().0 | long | nsec
+    entry.flags().0 | of_size_and_time(entry.is_file(), entry.size(), entry.mtime().1)
+}
+
+fn of_size_and_time(is_file: bool, size: u64, nanos: u32) -> u16 {
+    let long = if is_file && size > 0xffff_ffff { 1 << 9 } else { 0 };
+    let nsec = if nanos != 0 { 1 << 12 } else { 0 };
+    long | nsec
 }

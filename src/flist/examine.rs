@@ -132,15 +132,19 @@ impl Examiner {
             target: Vec::new(),
             xattrs: xattr::Policy::of(options, true),
             lists: xattr::Known::default(),
-            inodes: (options.hard_links > 0).then(|| Inodes::for_list(protocol.version)),
+            inodes: (options.hard_links > 0).then(|| Inodes::for_list(protocol.version, log)),
             charset: Outgoing::new(options, protocol)?,
             converted: Vec::new(),
         })
     }
 
     /// Nothing more will be listed.
-    pub fn end(&mut self) {
-        self.inodes = None;
+    pub fn end(&mut self, inc_recurse: bool) {
+        if let Some(mut inodes) = self.inodes.take()
+            && !inc_recurse
+        {
+            inodes.end(&self.log);
+        }
     }
 
     /// A failure that may hide an existing file: the receiver must not delete what it does not see.

@@ -1,33 +1,47 @@
 //! Which names belong to one file: the sender's table of inodes, from protocol 30 on, and before that the receiver's.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::hash_map::Entry;
 
 use super::HardLink;
 use crate::{
     bytes,
-    log::{Log, LogCode, Speaker},
+    log::{Log, LogCode, Speaker, table::Table},
     options::Debug,
     sys::stat::Stat,
 };
 
 /// By device, then by inode: the number of the file. C: hlink.c dev_tbl
 pub(super) struct Inodes {
-    devices: HashMap<u64, HashMap<u64, i32>>,
+    devices: Option<Devices>,
     /// How many files have a number.
     count: i32,
     /// Sending side: the protocol.
     version: u8,
 }
 
+type Devices = Table<u64, Table<u64, i32>>;
+
+/// How big tables begin. C: in hlink.c init_hard_links, idev_find
+const DEVICES: usize = 16;
+const INODES: usize = 512;
+
 impl Inodes {
-    /// For a list that comes in.
-    pub fn new() -> Self {
-        Self::for_list(0)
+    /// For a list that comes in; `expected`: with inodes to be numbered.
+    pub fn new(expected: bool, log: &Log) -> Self {
+        Self { devices: expected.then(|| Table::new(DEVICES, log)), count: 0, version: 0 }
     }
 
     /// For a list that is made.
-    pub fn for_list(version: u8) -> Self {
-        Self { devices: HashMap::new(), count: 0, version }
+    pub fn for_list(version: u8, log: &Log) -> Self {
+        Self { version, ..Self::new(version >= 30, log) }
+    }
+
+    /// No more names will come. C: hlink.c idev_destroy
+    pub fn end(&mut self, log: &Log) {
+        if let Some(devices) = self.devices.take() {
+            devices.values().for_each(|inodes| inodes.tell_end(log));
+            devices.tell_end(log);
+        }
     }
 
     /// What the list says of a file's further names; `index` is where it will stand. Before protocol 28 every regular
@@ -63,17 +77,21 @@ impl Inodes {
 
     /// A file's number, `new` if it has none yet. C: hlink.c idev_find
     fn find(&mut self, device: u64, inode: u64, new: i32, log: &Log) -> i32 {
-        let inodes = match self.devices.entry(device) {
+        let devices = self.devices.get_or_insert_with(|| Table::new(DEVICES, log));
+        let inodes = match devices.entry(device) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(room) => {
+                let inodes = Table::new(INODES, log);
                 if log.debug(Debug::Hlink) >= 3 {
                     let line = format!("] created hashtable for dev {device}");
                     log.say(LogCode::Info, bytes!["[", log.speaker().name(), line]);
                 }
-                room.insert(HashMap::new())
+                room.insert(inodes)
             }
         };
-        *inodes.entry(inode).or_insert(new)
+        let number = *inodes.entry(inode).or_insert(new);
+        inodes.tell_growth(log);
+        number
     }
 }
 
@@ -92,8 +110,8 @@ mod tests {
     }
 
     fn inodes(version: u8) -> impl FnMut(&Stat, i32) -> Option<HardLink> {
-        let mut inodes = Inodes::for_list(version);
         let log = Log::unheard(Speaker::Sender);
+        let mut inodes = Inodes::for_list(version, &log);
         move |stat, index| inodes.link(stat, index, 1, &log)
     }
 
@@ -121,8 +139,8 @@ mod tests {
 
     #[test]
     fn numbers_count_files() {
-        let mut inodes = Inodes::new();
         let log = Log::unheard(Speaker::Receiver);
+        let mut inodes = Inodes::new(true, &log);
         let mut number = |device, inode| inodes.number(device, inode, &log);
         assert_eq!([number(0, 0), number(u64::MAX, 0), number(0, 0), number(0, 1)], [0, 1, 0, 2]);
     }

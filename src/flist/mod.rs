@@ -11,7 +11,7 @@ mod charset;
 pub mod codec;
 mod content;
 mod decode;
-mod dump;
+pub mod dump;
 mod examine;
 mod form;
 mod inodes;
@@ -31,7 +31,7 @@ mod walk_tests;
 
 use std::{collections::VecDeque, sync::Arc};
 
-pub use segment::{Attributes, DirEntry, Entry, HardLink, Segment};
+pub use segment::{Attributes, DirEntry, Entry, HardLink, Segment, record_sizes};
 pub(crate) use segment::{Record, Span, split_path};
 
 use crate::{

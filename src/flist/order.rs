@@ -32,6 +32,18 @@ impl Order {
     pub fn of(version: u8) -> Self {
         if version >= 29 { Self::Tree } else { Self::Bytes }
     }
+
+    /// The order of two names of one directory, each with whether it is a directory: those come last in a tree, as if
+    /// they ended in a slash.
+    pub fn of_names(self, (a, a_is_dir): (&[u8], bool), (b, b_is_dir): (&[u8], bool)) -> Ordering {
+        let slash = |is_dir: bool| if is_dir { &b"/"[..] } else { &[] };
+        match self {
+            Self::Bytes => a.cmp(b),
+            Self::Tree => a_is_dir
+                .cmp(&b_is_dir)
+                .then_with(|| a.iter().chain(slash(a_is_dir)).cmp(b.iter().chain(slash(b_is_dir)))),
+        }
+    }
 }
 
 /// What of an entry the order looks at.

@@ -206,6 +206,7 @@ impl Decoder {
         }
         if self.entries.rules.version < 30 {
             errors |= from.int()?;
+            self.entries.inodes.end(&log);
         }
         segment.dump(&log, self.view, None);
         if log.debug(Debug::Flist) >= 2 {

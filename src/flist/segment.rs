@@ -37,6 +37,11 @@ pub(crate) struct Record {
     pub extra: u32,
 }
 
+/// How much memory an entry takes besides its name, and what only some have. C: in flist.c init_flist
+pub fn record_sizes() -> (usize, usize) {
+    (size_of::<Record>(), size_of::<Extra>())
+}
+
 /// What a hard link has besides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Linked {

@@ -5,7 +5,7 @@
 //! links are to be followed lift both. Arguments may be many and lie anywhere, so only the trees used last are kept open.
 
 use std::{
-    cell::{Ref, RefCell},
+    cell::{Cell, Ref, RefCell},
     collections::HashMap,
     io,
     os::fd::OwnedFd,
@@ -14,8 +14,10 @@ use std::{
 
 use super::Entry;
 use crate::{
+    bytes,
     fs::{Follow, Named, OutOfBounds, Root, is_out_of_bounds, is_untrusted_link},
-    options::Options,
+    log::{Log, LogCode},
+    options::{Debug, Options},
     sys::stat,
     text::path::{Clean, DotDot, clean, inside},
 };
@@ -163,6 +165,8 @@ pub struct Sources {
     /// The same as typed, where it is not the current directory.
     base: Option<Vec<u8>>,
     rules: Rules,
+    /// The number of the directory that was gone to last; `None`: where we started. C: pathname
+    here: Cell<Option<u32>>,
 }
 
 /// Which links are followed, on the way to what was named and below it, and what reading leaves behind.
@@ -183,6 +187,7 @@ impl Sources {
             open: RefCell::default(),
             start: std::env::current_dir()?.into_os_string().into_vec(),
             base: None,
+            here: Cell::new(None),
             rules: Rules {
                 named: match free || options.files_from.is_none() {
                     true => Follow::Always.into(),
@@ -196,14 +201,38 @@ impl Sources {
 
     /// Relative arguments are looked up in `base` from now on, not in the current directory; on failure its full name
     /// for the message.
-    pub(super) fn start_from(&mut self, base: &[u8]) -> Result<(), (Vec<u8>, io::Error)> {
+    pub(super) fn start_from(&mut self, base: &[u8], log: &Log) -> Result<(), (Vec<u8>, io::Error)> {
         let opened = Root::open_named(base, Follow::Always, Follow::Always);
         opened
             .and_then(|root| stat::lstat_at(root.handle(), c"."))
             .map_err(|error| (quoted(&self.start, base), error))?;
         self.start = absolute(&self.start, base);
         self.base = Some(base.to_vec());
+        if base != b"." {
+            tell_change(&self.start, log);
+        }
         Ok(())
+    }
+
+    /// Something is looked at in this directory: says so where the last one was another, as `--debug=chdir` has it. We
+    /// go by handles. C: flist.c change_pathname
+    pub fn go_to(&self, number: u32, log: &Log) {
+        if log.debug(Debug::Chdir) == 0 || self.here.get() == Some(number) {
+            return;
+        }
+        let dir =
+            |number: Option<u32>| number.and_then(|number| self.get(number)).and_then(|source| source.dir.as_ref());
+        let (before, after) = (dir(self.here.replace(Some(number))), dir(Some(number)));
+        let stays = before.is_none() && after.is_none();
+        if let Some(source) = self.get(number).filter(|_| !stays) {
+            tell_change(source.dir.as_ref().map_or(&self.start, |_| &source.shown), log);
+        }
+    }
+
+    /// Nothing is there to go to. C: in flist.c change_pathname
+    pub(super) fn go_back(&self, log: &Log) {
+        self.here.set(None);
+        tell_change(&self.start, log);
     }
 
     pub fn get(&self, number: u32) -> Option<&Source> {
@@ -291,6 +320,13 @@ impl Sources {
             (Some(_), Some(dir)) if dir.first() == Some(&b'/') => dir.to_vec(),
             (Some(base), Some(dir)) => inside(base, dir),
         }
+    }
+}
+
+/// Says what would be the working directory now. C: util1.c change_dir
+fn tell_change(dir: &[u8], log: &Log) {
+    if log.debug(Debug::Chdir) > 0 {
+        log.say(LogCode::Info, bytes!["[", log.speaker().name(), "] change_dir(", dir, ")"]);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is said to the user: levels, and the sink a line goes to.
 
 pub mod file;
+pub mod table;
 pub mod terminal;
 pub mod trace;
 

@@ -77,7 +77,9 @@ impl Transfer {
         let logs_modes = self.log_format.as_ref().is_some_and(OutFormat::shows_modes);
         let tells_modes = logs_modes || !self.server() && self.format.is_some();
         let order = Order::of(self.protocol.version);
-        Removals::new(Lister::new(dest, order, users::effective_uid(), filesystem, tells_modes))
+        let mut lister = Lister::new(dest, order, users::effective_uid(), filesystem, tells_modes);
+        lister.nsec = self.protocol.version >= 31;
+        Removals::new(lister)
     }
 
     /// Something is really changed. C: do_xfers

@@ -13,10 +13,10 @@ use crate::{
     bytes,
     error::{Error, ExitCode, Result},
     filter::Filters,
-    flist::{io_error, listed::Names},
+    flist::{io_error, listed::Names, record_sizes},
     log::{Log, LogCode, Speaker},
     options::{
-        Debug, Info, Options,
+        Debug, Info, Options, Stderr,
         charset::{Charset, Text},
     },
     proto::{Side, args, handshake},
@@ -27,7 +27,7 @@ use crate::{
         batch::Tape,
         pair::{Giver, Taker},
     },
-    wire::{Pulse, ReadHalf, Reader, WriteHalf, Writer},
+    wire::{Pulse, ReadHalf, Reader, Watch, WriteHalf, Writer},
 };
 
 use listen::{Heard, Listener};
@@ -244,6 +244,9 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     if let Some(charset) = charset.filter(|_| log.debug(Debug::Iconv) >= 1) {
         log.say(LogCode::Info, bytes!["[", log.speaker().name(), "] charset: ", charset.name()]);
     }
+    let watch = watch(&log, options);
+    reader.watch(watch.clone());
+    writer.watch(watch);
     if let Some(args) = secluded {
         send_args(&mut writer, args, to_wire)?;
     }
@@ -269,6 +272,10 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     } else {
         handshake::agree(&mut reader, &mut writer, side, options, &mut notes)?
     };
+    if log.debug(Debug::Flist) >= 4 {
+        let (record, extra) = record_sizes();
+        log.say(LogCode::Info, format!("FILE_STRUCT_LEN={record}, EXTRA_LEN={extra}"));
+    }
     let options = matched.as_ref().unwrap_or(options);
     reader.set_counting(true);
     writer.restart_count();
@@ -290,6 +297,13 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     }
     let start = Parts { wake, side, shelf, paths, sources, names };
     Ok(Link { start, transfer, reader, writer, log, heard, filters, voice, arrived, tape })
+}
+
+/// What tells of the connection (`--debug=io`).
+fn watch(log: &Log, options: &Options) -> Watch {
+    let told = log.clone();
+    let say = move |line| told.say(LogCode::Info, line);
+    Watch::new(log.debug(Debug::Io), options.stderr == Stderr::All, say)
 }
 
 /// The server's words that were kept off the remote shell's command line.

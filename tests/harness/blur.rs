@@ -7,7 +7,7 @@ const FLEETING: &[&str] = &[
     // It says goodbye to a peer that may have left already, or goes on sending to one that has refused.
     "] write error: Broken pipe (32)\n",
     "rsync error: error in socket IO (code 10)",
-    "] expand file_list pointer array to ",
+    "] expand ",
     // Of its processes the one that fails kills the others.
     "rsync error: received SIGUSR1 (code 19)",
 ];
@@ -26,6 +26,7 @@ pub fn blur(text: &[u8], names: &[(&Path, &str)], ordered: bool) -> Vec<String> 
             let line = without_progress_clock(&line);
             let line = without_heap(&line);
             let line = without_process(&line);
+            let line = without_places(&line);
             let line = without_temporary(&line);
             without_position(&line)
         })
@@ -140,8 +141,25 @@ fn without_process(line: &str) -> String {
     found.map_or_else(|| line.to_string(), |at| format!("{}@\n", &line[..at]))
 }
 
-/// `renaming dir/.name.Ab12Cd to dir/name`, `copy_file "…" => dir/.name.Ab12Cd: …`, `mkstemp "dir/.name.Ab12Cd" failed: …`,
-/// `set_acl: xacl_set(dir/.name.Ab12Cd, …`;
+/// `[sender] created hashtable 55d0c8 (size: …`, `[sender] safe_read(5)=4`, `FILE_STRUCT_LEN=24, EXTRA_LEN=4`: memory and
+/// descriptors are each program's own.
+fn without_places(line: &str) -> String {
+    if line.starts_with("FILE_STRUCT_LEN=") {
+        return "FILE_STRUCT_LEN=@, EXTRA_LEN=@\n".into();
+    }
+    for (before, after) in [("] safe_read(", ")="), ("table ", " (size: "), ("io_start_multiplex_", ")\n")] {
+        if line.starts_with('[')
+            && let Some((head, tail)) = line.split_once(before)
+            && let Some((_, tail)) = tail.split_once(after)
+        {
+            return format!("{head}{before}@{after}{tail}");
+        }
+    }
+    line.to_string()
+}
+
+/// `set uid of dir/.name.Ab12Cd from`, `renaming dir/.name.Ab12Cd to dir/name`, `copy_file "…" => dir/.name.Ab12Cd: …`,
+/// `mkstemp "dir/.name.Ab12Cd" failed: …`, `set_acl: xacl_set(dir/.name.Ab12Cd, …`;
 /// the reference does not name what it could not look for.
 fn without_temporary(line: &str) -> String {
     if let Some((head, tail)) = line.split_once("] mkstemp \"")
@@ -163,7 +181,9 @@ fn without_temporary(line: &str) -> String {
     {
         return format!("{head}] rename \"{stem}.@\" -> \"{to}");
     }
-    for (before, after) in [("setxattr(\"", "\",\""), ("xacl_set(", ", ACL_TYPE_")] {
+    let pairs =
+        [("setxattr(\"", "\",\""), ("xacl_set(", ", ACL_TYPE_"), ("set uid of ", " from "), ("set gid of ", " from ")];
+    for (before, after) in pairs {
         if let Some((head, tail)) = line.split_once(before)
             && let Some((name, rest)) = tail.split_once(after)
             && let Some(stem) = stem_of_temporary(name)

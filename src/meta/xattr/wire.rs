@@ -1,7 +1,6 @@
 //! The wire form: lists behind entries, requests for long values, and the answers.
 
 use std::{
-    collections::HashMap,
     ffi::{CStr, CString},
     sync::{Arc, atomic::Ordering},
 };
@@ -10,7 +9,7 @@ use super::{Attr, DISGUISE, Digest, List, MAX_WHOLE, Policy, Rights, Sum, USER, 
 use crate::{
     bytes,
     error::{Error, ExitCode, Result},
-    log::Log,
+    log::{Log, table::Table},
     wire::{Reader, Writer},
 };
 
@@ -23,22 +22,25 @@ const NO_VALUE: u32 = i32::MAX.unsigned_abs();
 const MAX_LIST: u64 = 512 << 20;
 
 /// The lists that were sent, by content.
-#[derive(Debug)]
 pub struct Sent {
     rights: Rights,
-    numbers: HashMap<Arc<List>, i32>,
+    numbers: Option<Table<Arc<List>, i32>>,
+    log: Log,
 }
 
+/// How big the table of lists begins. C: in xattrs.c rsync_xal_store
+const LISTS: usize = 512;
+
 impl Sent {
-    pub fn new(policy: &Policy) -> Self {
-        Self { rights: policy.rights, numbers: HashMap::new() }
+    pub fn new(policy: &Policy, log: &Log) -> Self {
+        Self { rights: policy.rights, numbers: None, log: log.clone() }
     }
 
     /// Writes the list behind an entry: the number of one that was written before, or the list itself.
     /// C: xattrs.c send_xattr
     pub fn write(&mut self, out: &mut Writer, list: Option<&Arc<List>>) -> Result<()> {
         let list = list.map_or_else(|| Arc::new(List::default()), Arc::clone);
-        if let Some(&number) = self.numbers.get(&list) {
+        if let Some(&number) = self.numbers.as_ref().and_then(|numbers| numbers.get(&list)) {
             return out.varint(number);
         }
         out.varint(0)?;
@@ -51,8 +53,10 @@ impl Sent {
             out.bytes(name)?;
             out.bytes(bytes)?;
         }
-        let number = self.numbers.len() as i32 + 1;
-        self.numbers.insert(list, number);
+        let numbers = self.numbers.get_or_insert_with(|| Table::new(LISTS, &self.log));
+        let number = numbers.len() as i32 + 1;
+        numbers.insert(list, number);
+        numbers.tell_growth(&self.log);
         Ok(())
     }
 

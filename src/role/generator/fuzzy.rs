@@ -7,7 +7,7 @@ use super::{Generator, basis::Origin, decide::Visit};
 use crate::{
     bytes,
     error::Result,
-    flist::{Entry, io_error},
+    flist::{Entry, Flags, dump::tell_listing, io_error, order::Order},
     fs::{
         Root,
         scan::{Kind, Scan},
@@ -15,7 +15,11 @@ use crate::{
     log::LogCode,
     options::Debug,
     proto::item::Basis,
-    sys::{at::with_name, stat::lstat_at},
+    sys::{
+        at::with_name,
+        stat::{Stat, lstat_at},
+        users::effective_uid,
+    },
     text::{
         path::inside,
         similar::{FARTHEST, Ruler},
@@ -153,13 +157,24 @@ impl Generator<'_> {
                 None => Some(&self.root),
                 Some(position) => self.alternatives.get(position.into()).and_then(|alternative| alternative.root()),
             };
-            let met = |name: &[u8]| {
-                if self.log.debug(Debug::Flist) >= 2 {
+            let mut listing = Vec::new();
+            let met = |name: &[u8], look: &dyn Fn() -> io::Result<Stat>| {
+                let level = self.log.debug(Debug::Flist);
+                if level >= 2 {
                     let line = bytes!["[generator] make_file(", self.candidate_name(number, name), ",*,1)"];
                     self.log.say(LogCode::Info, line);
                 }
+                if level >= 3
+                    && let Ok(stat) = look()
+                {
+                    listing.push((self.candidate_name(number, name), stat, Flags::NONE));
+                }
             };
             let list = root.map_or_else(|| Ok(Vec::new()), |root| candidates_in(root, dir, &mut scan, met));
+            let version = self.transfer.protocol.version;
+            let order = Order::of(version);
+            listing.sort_by(|(a, one, _), (b, other, _)| order.of_names((a, one.is_dir()), (b, other.is_dir())));
+            tell_listing(&self.log, &self.transfer.options, &listing, effective_uid(), version >= 31);
             lists.push(list.unwrap_or_else(|error| {
                 // A link in the directory's place is told of by the file that cannot be looked at through it.
                 if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) {
@@ -177,17 +192,23 @@ impl Generator<'_> {
 }
 
 /// The regular, non-empty files of a directory, by name; `met` hears of everything that is there.
-fn candidates_in(root: &Root, dir: &[u8], scan: &mut Scan, met: impl Fn(&[u8])) -> io::Result<Vec<Candidate>> {
+fn candidates_in(
+    root: &Root,
+    dir: &[u8],
+    scan: &mut Scan,
+    mut met: impl FnMut(&[u8], &dyn Fn() -> io::Result<Stat>),
+) -> io::Result<Vec<Candidate>> {
     let handle = root.open_dir(dir)?;
     let mut found = Vec::new();
     scan.start();
     while let Some(item) = scan.next(handle.as_fd())? {
-        met(item.name);
+        let look = || with_name(item.name, |name| lstat_at(handle.as_fd(), name));
+        met(item.name, &look);
         if !matches!(item.kind, Kind::File | Kind::Unknown) {
             continue;
         }
         // What is gone meanwhile, or cannot be looked at, is no basis.
-        if let Ok(stat) = with_name(item.name, |name| lstat_at(handle.as_fd(), name))
+        if let Ok(stat) = look()
             && stat.is_file()
             && stat.size > 0
         {

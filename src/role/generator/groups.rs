@@ -15,6 +15,7 @@ use std::{
 use crate::{
     error::{Error, ExitCode, Result},
     flist::{FileList, Segment},
+    log::{Log, Speaker, table::Table},
 };
 
 /// How far a name is.
@@ -91,12 +92,16 @@ pub(super) enum Standing {
     LeaderGone(Gone),
 }
 
+/// How big the table of groups begins. C: in hlink.c init_hard_links
+const PRIOR: usize = 1024;
+
 /// All groups of the segments in play.
 pub(super) struct Groups {
     incremental: bool,
+    log: Log,
     /// By segment in play, then by the entry's place among the segment's links.
     marks: VecDeque<Vec<Mark>>,
-    prior: HashMap<i32, Prior>,
+    prior: Option<Table<i32, Prior>>,
     /// Leaders that would have been linked from an alternative directory, in a dry run.
     planned: HashMap<i32, u8>,
     /// Asked for, and nothing was heard of it yet.
@@ -106,11 +111,14 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    pub fn new(incremental: bool) -> Self {
+    pub fn new(incremental: bool, log: &Log) -> Self {
+        // In the reference it is made before the roles part.
+        let prior = incremental.then(|| Table::new(PRIOR, &log.speaking_as(Speaker::ReceiverStart)));
         Self {
             incremental,
+            log: log.clone(),
             marks: VecDeque::new(),
-            prior: HashMap::new(),
+            prior,
             planned: HashMap::new(),
             asked: BTreeSet::new(),
             asked_in_walk: BTreeSet::new(),
@@ -140,8 +148,7 @@ impl Groups {
         }
         let mut prev = -1;
         let mut first = true;
-        let prior = if self.incremental { self.prior.get(&group) } else { None };
-        match prior {
+        match self.prior(group) {
             Some(&Prior::Last(last)) => {
                 if let Some(mark) = self.mark_mut(list, last) {
                     mark.last = false;
@@ -164,10 +171,21 @@ impl Groups {
         if let Some(mark) = self.mark_mut(list, prev) {
             mark.last = true;
         }
-        if self.incremental && !matches!(self.prior.get(&group), Some(Prior::Done(_))) {
-            self.prior.insert(group, Prior::Last(prev));
+        if !matches!(self.prior(group), Some(Prior::Done(_))) {
+            self.remember(group, Prior::Last(prev));
         }
         Ok(())
+    }
+
+    fn prior(&self, group: i32) -> Option<&Prior> {
+        self.prior.as_ref()?.get(&group)
+    }
+
+    fn remember(&mut self, group: i32, known: Prior) {
+        if let Some(prior) = &mut self.prior {
+            prior.insert(group, known);
+            prior.tell_growth(&self.log);
+        }
     }
 
     /// The oldest segment is let go.
@@ -214,7 +232,7 @@ impl Groups {
             self.set(list, index, |mark| mark.prev = prev);
         }
         self.set(list, index, |mark| mark.prev = -1);
-        match self.prior.get(&group) {
+        match self.prior(group) {
             Some(Prior::Done(leader)) => Before::Gone(leader.clone()),
             _ => Before::Nobody,
         }
@@ -333,9 +351,7 @@ impl Groups {
             }
             next = mark.prev;
         }
-        if self.incremental {
-            self.prior.insert(group, Prior::Done(leader));
-        }
+        self.remember(group, Prior::Done(leader));
         names
     }
 
@@ -433,7 +449,7 @@ mod tests {
     impl Scene {
         fn new(incremental: bool) -> Self {
             let next = i32::from(incremental);
-            Self { list: FileList::new(), groups: Groups::new(incremental), next }
+            Self { list: FileList::new(), groups: Groups::new(incremental, &Log::unheard(Speaker::Generator)), next }
         }
 
         fn with(incremental: bool, groups: &[i32]) -> Self {

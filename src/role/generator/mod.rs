@@ -169,7 +169,7 @@ impl<'a> Generator<'a> {
             redo: VecDeque::new(),
             asking: true,
             wishes,
-            groups: (options.hard_links > 0 && !options.list_only).then(|| groups::Groups::new(incremental)),
+            groups: (options.hard_links > 0 && !options.list_only).then(|| groups::Groups::new(incremental, &log)),
             links_news: VecDeque::new(),
             again: Vec::new(),
             itemizing: transfer.protocol.version >= 29 || !transfer.server() && transfer.itemize() > 0,

@@ -4,8 +4,6 @@
 //! Only a directory whose contents the sender really listed is looked at (`flist::content` decides), and only as long
 //! as the sender has read everything it wanted to read.
 
-use std::collections::HashSet;
-
 use super::Generator;
 use crate::{
     bytes,
@@ -18,7 +16,7 @@ use crate::{
     error::Result,
     filter::{Name, Place},
     flist::{Attributes, Entry, Flags, Segment, io_error, order::Finder},
-    log::{LogCode, Progress},
+    log::{Log, LogCode, Progress, table::Table},
     options::{Debug, Delete, Info},
     proto::ndx::Index,
     role::{Deletions, Transfer, check_going_on, wishes::Wish},
@@ -28,6 +26,9 @@ use crate::{
 /// So many lines about deletions may wait.
 const STRIDE: u32 = 1000;
 
+/// How big the table of file systems begins. C: in generator.c delete_in_dir
+const FILESYSTEMS: usize = 16;
+
 /// What is remembered about deletions.
 pub(super) struct Prune {
     when: Delete,
@@ -36,7 +37,7 @@ pub(super) struct Prune {
     /// The user knows that nothing more is deleted.
     warned: bool,
     /// Where the directories are that the user named (`-x`).
-    filesystems: HashSet<u64>,
+    filesystems: Option<Table<u64, ()>>,
     /// Names of a segment, by its first index.
     finder: Option<(i32, Finder)>,
     delayed: Delayed,
@@ -79,7 +80,7 @@ impl Prune {
             removals: transfer.removals(dest, filesystem),
             deletions: Deletions::new(transfer, dest.log, false),
             warned: false,
-            filesystems: HashSet::new(),
+            filesystems: None,
             finder: None,
             delayed: Delayed::default(),
             told: 0,
@@ -114,10 +115,13 @@ impl Prune {
     }
 
     /// Whether `-x` lets us into a directory of this device; one that the user named is where we stay.
-    fn stays(&mut self, named: bool, device: u64) -> bool {
+    fn stays(&mut self, named: bool, device: u64, log: &Log) -> bool {
+        let filesystem = self.filesystem();
+        let filesystems = self.filesystems.get_or_insert_with(|| Table::new(FILESYSTEMS, log));
         if named {
-            self.filesystems.insert(device);
-        } else if device != self.filesystem() && !self.filesystems.contains(&device) {
+            filesystems.insert(device, ());
+            filesystems.tell_growth(log);
+        } else if device != filesystem && !filesystems.contains_key(&device) {
             return false;
         }
         self.removals.lister.filesystem = device;
@@ -242,7 +246,7 @@ impl Generator<'_> {
             return Ok(());
         }
         self.enter_rules(path)?;
-        if options.one_file_system > 0 && !self.prune.stays(entry.flags().has(Flags::TOP_DIR), device) {
+        if options.one_file_system > 0 && !self.prune.stays(entry.flags().has(Flags::TOP_DIR), device, &self.log) {
             return Ok(());
         }
         for child in self.extraneous(entry, path).into_iter().rev() {

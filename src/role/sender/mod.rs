@@ -202,6 +202,7 @@ impl<'a> Sender<'a> {
     fn answer(&mut self, list: &mut List, mut request: Request, phase: u32) -> Result<()> {
         let segment = list.segment(request.index)?;
         let entry = list::active(&segment, request.index)?;
+        list.walker().sources().go_to(entry.source(), self.log);
         self.debug(|| bytes!["send_files(", request.index, ", ", list.shown(entry), ")"]);
         if self.transfer.tells_xattrs(request.item.flags) {
             request.asked = Some(Asked::read(self.reader, xattrs(entry), &entry.path())?);

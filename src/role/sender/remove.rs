@@ -84,6 +84,7 @@ pub fn remove(arrived: &Arrived, list: &List, options: &Options, log: &Log) -> R
     }
     let Some(entry) = segment.get(arrived.index).filter(|entry| entry.is_active()) else { return Ok(()) };
     let path = entry.path();
+    list.walker().sources().go_to(entry.source(), log);
     match remove_entry(arrived, entry, list, options) {
         Ok(None) => {
             if log.info(Info::Remove) >= 1 {
