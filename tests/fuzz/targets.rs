@@ -360,7 +360,7 @@ pub fn xattrs(data: &[u8]) {
     let Some(policy) = xattr::Policy::of(&options, false) else { return };
     let log = Log::new(Levels::default(), Arc::new(Deaf), Speaker::Receiver);
     let (mut reader, mut received) = (Reader::over(data), xattr::Received::new(policy.clone()));
-    let (mut told, mut again) = (xattr::Sent::new(&policy), xattr::Received::new(policy));
+    let (mut told, mut again) = (xattr::Sent::new(&policy, &log), xattr::Received::new(policy));
     while let Ok(list) = received.read(&mut reader, b"file", &log) {
         let wire = written(|writer| told.write(writer, list.as_ref()));
         assert_eq!(again.read(&mut Reader::over(wire), b"file", &log).ok(), Some(list.clone()));
