@@ -7,7 +7,7 @@
 
 use std::{
     process,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
@@ -20,6 +20,9 @@ use crate::{
     options::{AltDest, Debug, Options, forward::inc_recurse_allowed},
     wire::{Messages, Reader, Rules, Writer},
 };
+
+/// How long the last words of a peer that takes nothing may take to come.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// A peer may announce a protocol up to this; anything above is not a peer.
 const HIGHEST_BELIEVABLE: i32 = 40;
@@ -36,9 +39,10 @@ pub fn agree(
 ) -> Result<Protocol> {
     let asked = options.protocol.unwrap_or(NEWEST_PROTOCOL);
     let ours = if side.server && !side.local { without_sub_protocol(asked, &options.client_info) } else { asked };
-    writer.int(ours.into())?;
-    writer.flush()?;
-    let remote = reader.int()?;
+    let remote = match writer.int(ours.into()).and_then(|()| writer.flush()) {
+        Ok(()) => reader.int()?,
+        Err(error) => parting_word(reader, error)?,
+    };
     let line = format!("({}) Protocol versions: remote={remote}, negotiated={}", side.name(), remote.min(ours.into()));
     notes(Debug::Proto, 1, line.into_bytes());
     let (remote_version, version) = agree_on_version(ours, remote, side)?;
@@ -71,6 +75,25 @@ pub fn agree(
     let (transfer_sum, list_sum) = negotiate::settle(negotiated.checksum, side, version, compat, options, notes)?;
     let compression = negotiate::settle_compression(negotiated.method, side, options, notes);
     Ok(Protocol { version, remote_version, compat, checksum_seed, transfer_sum, list_sum, compression })
+}
+
+/// What a peer says that took nothing of ours and is about to leave, or has left: a shell's refusal, perhaps. `error`: why
+/// nothing could be written, if that is all there is to tell.
+fn parting_word(reader: &mut Reader, error: Error) -> Result<i32> {
+    if error.code != ExitCode::STREAM_IO {
+        return Err(error);
+    }
+    let mut word = [0; 4];
+    for byte in &mut word {
+        if !reader.wait(PARTING)? {
+            return Err(error);
+        }
+        *byte = reader.byte()?;
+    }
+    match i32::from_le_bytes(word) {
+        remote if (0..=HIGHEST_BELIEVABLE).contains(&remote) => Err(error), // a peer indeed
+        remote => Ok(remote),
+    }
 }
 
 /// A batch file is read without negotiation: what is written to one is what that settles on. C: compat.c getenv_nstr

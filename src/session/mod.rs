@@ -27,7 +27,7 @@ use crate::{
         batch::Tape,
         pair::{Giver, Taker},
     },
-    wire::{Pulse, ReadHalf, Reader, Watch, WriteHalf, Writer},
+    wire::{Pulse, ReadHalf, Reader, Watch, WriteHalf, Writer, read},
 };
 
 use listen::{Heard, Listener};
@@ -136,6 +136,9 @@ pub fn run(start: Start<'_>) -> Ended {
             let mut error = error.by(speaker.name());
             if error.code == ExitCode::SIGNAL {
                 finish::explain(&mut error, side);
+            }
+            if server && side.local && read::is_close(&error) {
+                return Ended::failed(error, 0, speaker, server, Traffic::default()); // the client says why it left
             }
             finish::say(&log, &mut error, server);
             if server {
