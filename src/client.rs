@@ -323,7 +323,7 @@ impl Client<'_> {
             return code;
         };
         let ending = Ending {
-            style: Style::level(self.options.human_readable),
+            style: Style::of_user(self.options.human_readable),
             protocol: ended.protocol,
             seconds: Some(self.started.elapsed().as_secs() as i64),
             level: log.info(Info::Stats),

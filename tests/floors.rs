@@ -27,6 +27,7 @@ const FLOORS: &[&[&str]] = &[
 /// Sideways and upward uses that are meant, each with its reason.
 const MEANT: &[(&str, &str, &str)] = &[
     ("hash", "sys", "which wide instructions the processor has is the system's to say"),
+    ("text", "sys", "how the environment writes numbers is the system's to say"),
     ("dest", "flist", "what is to be made is described by its entry"),
 ];
 

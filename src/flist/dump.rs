@@ -22,7 +22,7 @@ impl View {
     /// The owner is of interest to a sender, and to who may set it.
     pub fn new(options: &Options, log: &Log) -> Self {
         let owner = options.owner && (log.speaker() == Speaker::Sender || am_root(options));
-        Self { owner, group: options.group, style: Style::level(options.human_readable) }
+        Self { owner, group: options.group, style: Style::of_user(options.human_readable) }
     }
 }
 

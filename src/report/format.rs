@@ -208,7 +208,7 @@ fn expand(text: &[u8], subject: &Subject<'_>, context: &Context<'_>) -> Vec<u8> 
 
 fn field(escape: &Escape, subject: &Subject<'_>, context: &Context<'_>) -> Option<Vec<u8>> {
     let plain = match escape.letter {
-        b'l' => Style::level(escape.quotes).integer(subject.size as i64).into_bytes(),
+        b'l' => Style::of_user(escape.quotes).integer(subject.size as i64).into_bytes(),
         b'U' => return Some(digits(escape, subject.uid)),
         b'G' => match subject.gid {
             Some(gid) => return Some(digits(escape, gid)),
@@ -229,7 +229,7 @@ fn field(escape: &Escape, subject: &Subject<'_>, context: &Context<'_>) -> Optio
             let (out, back) = subject.traffic;
             let moved = subject.changes.has(Flags::TRANSFER);
             let bytes = if context.sender == (escape.letter == b'b') { out } else { back };
-            Style::level(escape.quotes).integer(if moved { bytes as i64 } else { 0 }).into_bytes()
+            Style::of_user(escape.quotes).integer(if moved { bytes as i64 } else { 0 }).into_bytes()
         }
         b'C' => match &subject.sum {
             Some(sum) => sum.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect(),

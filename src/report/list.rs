@@ -21,7 +21,7 @@ pub fn line(entry: Entry<'_>, options: &Options, stamp: &dyn Fn(i64) -> String) 
         let width = 10 + 1 + size_width + stamps * (1 + STAMP_WIDTH);
         return bytes![format_args!("{:<width$} ", "*missing"), entry.path()];
     }
-    let size = Style::level(options.human_readable).integer(entry.size() as i64);
+    let size = Style::of_user(options.human_readable).integer(entry.size() as i64);
     let mut line =
         bytes![permission_string(entry.mode()), format_args!(" {size:>size_width$} "), stamp(entry.mtime().0),];
     if atimes {

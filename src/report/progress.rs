@@ -139,7 +139,8 @@ impl Meter {
         };
         let percent = if offset == size { 100 } else { (100.0 * offset as f64 / size as f64) as i32 };
         let done = self.style.integer(offset as i64);
-        bytes!["\r", format_args!("{done:>15} {percent:3}% {rate:7.2}{unit} "), clock(seconds), end]
+        let rate = self.style.pointed(format!("{rate:7.2}"));
+        bytes!["\r", format_args!("{done:>15} {percent:3}% {rate}{unit} "), clock(seconds), end]
     }
 }
 

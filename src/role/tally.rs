@@ -29,7 +29,7 @@ pub struct Tally {
 impl Tally {
     pub fn new(options: &Options, log: &Log) -> Self {
         let level = if options.is_server() { 0 } else { log.info(Info::Progress) };
-        let style = Style::level(options.human_readable);
+        let style = Style::of_user(options.human_readable);
         let meter = (!options.is_server()).then(|| Meter::new(style, level >= 2));
         let mut tally = Self {
             stats: Stats::default(),

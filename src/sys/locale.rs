@@ -1,15 +1,16 @@
 //! What the environment's locale says about characters and numbers.
 
-use std::ffi::CStr;
+use std::{ffi::CStr, sync::OnceLock};
 
 /// The name of the character set (`UTF-8`, `ANSI_X3.4-1968`); that of the C locale if the one named is not installed.
 pub fn codeset() -> Vec<u8> {
     item(libc::LC_CTYPE_MASK, libc::CODESET)
 }
 
-/// Whether numbers are written `3,14`.
+/// Whether numbers are written `3,14`. Asked once.
 pub fn decimal_comma() -> bool {
-    item(libc::LC_NUMERIC_MASK, libc::RADIXCHAR) == b","
+    static COMMA: OnceLock<bool> = OnceLock::new();
+    *COMMA.get_or_init(|| item(libc::LC_NUMERIC_MASK, libc::RADIXCHAR) == b",")
 }
 
 /// One text of the environment's locale; no thread's current locale changes.

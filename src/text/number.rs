@@ -1,5 +1,7 @@
 //! Numbers as rsync prints them, and sizes as its options take them.
 
+use crate::sys::locale;
+
 /// How numbers are shown: the `-h` level and the locale's decimal point.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Style {
@@ -17,6 +19,11 @@ impl Style {
         Self { level, decimal_comma: false }
     }
 
+    /// As the environment's locale has it. C: lib/compat.c get_number_separator
+    pub fn of_user(level: u8) -> Self {
+        Self { level, decimal_comma: locale::decimal_comma() }
+    }
+
     /// The same without units: counts rather than sizes. C: inums.h comma_num
     pub fn without_units(self) -> Self {
         Self { level: self.level.min(1), ..self }
@@ -29,10 +36,7 @@ impl Style {
 
     /// With so many digits after the point; units, if any, always have two. C: lib/compat.c do_big_dnum
     pub fn decimal(self, number: f64, digits: usize) -> String {
-        let mut plain = format!("{number:.digits$}");
-        if self.decimal_comma {
-            plain = plain.replace('.', ",");
-        }
+        let plain = self.pointed(format!("{number:.digits$}"));
         if self.level == 0 || number.abs() < 1000.0 || !number.is_finite() {
             return plain;
         }
@@ -62,8 +66,12 @@ impl Style {
             size /= unit;
             letter = Some(next);
         }
-        let text = format!("{size:.2}{}", letter.unwrap_or('P'));
-        Some(if self.decimal_comma { text.replace('.', ",") } else { text })
+        Some(self.pointed(format!("{size:.2}{}", letter.unwrap_or('P'))))
+    }
+
+    /// A number that was written with a decimal point.
+    pub fn pointed(self, text: String) -> String {
+        if self.decimal_comma { text.replace('.', ",") } else { text }
     }
 
     fn digits(self, number: i64) -> String {
@@ -103,7 +111,7 @@ pub enum SizeError {
 
 impl SizeRule {
     /// A size such as `700`, `1.5m`, `2KB`, `1GiB`, `128K-1`: letters b k m g t p in either case, alone or with `iB` for
-    /// 1024, with `B` for 1000, then perhaps `+1` or `-1`.
+    /// 1024, with `B` for 1000, then perhaps `+1` or `-1`. Where the locale has a decimal comma it serves as well as a point.
     pub fn parse(self, text: &[u8]) -> Result<i64, SizeError> {
         let number_len = number_len(text);
         let (number, mut rest) = text.split_at(number_len);
@@ -149,7 +157,7 @@ impl SizeRule {
 
     fn scale(self, number: &[u8], unit: i64) -> Result<i64, SizeError> {
         let max = self.max.unwrap_or(i64::MAX);
-        let text = std::str::from_utf8(number).unwrap_or_default();
+        let text = std::str::from_utf8(number).unwrap_or_default().replace(',', ".");
         // what is left of a number without any digit counts as 0
         let value: f64 = text.parse().unwrap_or(0.0);
         let limit = max as f64 / unit as f64;
@@ -169,7 +177,7 @@ impl SizeRule {
         let mut line = crate::bytes!["--", option, "=", text, " is ", what];
         if let Some((name, limit)) = bound {
             let or_zero = if name == "min" && self.zero_is_unlimited { " or 0 for unlimited" } else { "" };
-            line.extend(crate::bytes![" (", name, ": ", Style::level(3).integer(limit), or_zero, ")"]);
+            line.extend(crate::bytes![" (", name, ": ", Style::of_user(3).integer(limit), or_zero, ")"]);
         }
         line
     }
@@ -185,7 +193,9 @@ fn is_negative(text: &[u8]) -> bool {
 fn number_len(text: &[u8]) -> usize {
     let whole = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     match text.get(whole) {
-        Some(b'.') => whole + 1 + text[whole + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count(),
+        Some(&point) if point == b'.' || point == b',' && locale::decimal_comma() => {
+            whole + 1 + text[whole + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count()
+        }
         _ => whole,
     }
 }
@@ -274,7 +284,10 @@ mod tests {
     fn complaints_name_the_bound() {
         let block = SizeRule { unit: b'b', min: 0, max: Some(131_072), zero_is_unlimited: false };
         let error = block.parse(b"200k").unwrap_err();
-        assert_eq!(block.complaint("block-size", b"200k", error), b"--block-size=200k is too large (max: 128.00K)");
+        assert_eq!(
+            block.complaint("block-size", b"200k", error),
+            crate::bytes!["--block-size=200k is too large (max: ", Style::of_user(3).integer(131_072), ")"]
+        );
         assert_eq!(BYTES.complaint("max-size", b"q", SizeError::Invalid), b"--max-size=q is invalid");
         let bwlimit = SizeRule { unit: b'K', min: 512, max: None, zero_is_unlimited: true };
         assert_eq!(

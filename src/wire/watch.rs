@@ -60,6 +60,7 @@ mod tests {
         let (watch, lines) = heard(level, all);
         let (mut writer, kept) = Writer::into_memory();
         writer.watch(watch.clone());
+        writer.restart_count();
         writer.multiplex().unwrap();
         writer.int(7).unwrap();
         writer.message_int(Tag::NoSend, 3);
