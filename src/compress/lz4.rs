@@ -1,47 +1,37 @@
 //! lz4 blocks, each on its own.
 //!
-//! A chunk must fit the token stream when it is compressed, and a peer's buffer when it is not. So a piece of the data is
-//! as long as the buffer allows while data compresses to less than half, else as long as a chunk; what grows beyond a chunk
-//! even so is halved.
+//! A block must fit a chunk, and what it tells must fit a peer's buffer. So each takes as much of the data as comes to one
+//! chunk, but no more than `block::MAX_INPUT`.
 
-use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
+mod block;
 
+use lz4_flex::block::decompress_into;
+
+use self::block::{Compressor, MAX_INPUT, STRIDE};
 use super::{Fault, MAX_CHUNK, Step};
 
-/// The longest piece.
-const MAX_PIECE: usize = 32_768;
-/// What a peer's piece may come to. C: LZ4_compressBound(CHUNK_SIZE)
-const OUT: usize = MAX_PIECE + MAX_PIECE / 255 + 16;
+/// What a peer's block may tell. C: LZ4_compressBound(CHUNK_SIZE)
+const OUT: usize = MAX_INPUT + MAX_INPUT / 255 + 16;
 
 pub(super) struct Encoder {
-    table: CompressTable,
-    buffer: Box<[u8]>,
-    /// How long the next piece may be.
-    piece: usize,
+    compressor: Compressor,
+    buffer: Box<[u8; MAX_CHUNK + STRIDE]>,
 }
 
 impl Default for Encoder {
     fn default() -> Self {
-        let buffer = vec![0; get_maximum_output_size(MAX_PIECE)].into_boxed_slice();
-        Self { table: CompressTable::small(), buffer, piece: MAX_PIECE }
+        Self { compressor: Compressor::default(), buffer: Box::new([0; MAX_CHUNK + STRIDE]) }
     }
 }
 
 impl Encoder {
-    pub fn next(&mut self, data: &mut &[u8]) -> Result<Option<&[u8]>, Fault> {
-        let mut piece = data.len().min(self.piece);
-        while piece > 0 {
-            let (front, rest) = data.split_at(piece);
-            let made = compress_into_with_table(front, &mut self.buffer, &mut self.table)
-                .map_err(|_| Fault("compress returned 0".to_owned()))?;
-            if made <= MAX_CHUNK {
-                *data = rest;
-                self.piece = if made * 2 < piece { MAX_PIECE } else { MAX_CHUNK };
-                return Ok(self.buffer.get(..made));
-            }
-            piece = if piece > MAX_CHUNK { MAX_CHUNK } else { piece / 2 };
+    pub fn next(&mut self, data: &mut &[u8]) -> Option<&[u8]> {
+        if data.is_empty() {
+            return None;
         }
-        Ok(None)
+        let (taken, made) = self.compressor.compress(data, &mut self.buffer[..], MAX_CHUNK);
+        *data = data.get(taken..).unwrap_or_default();
+        self.buffer.get(..made)
     }
 }
 

@@ -114,7 +114,7 @@ impl Encoder {
     pub fn next(&mut self, data: &mut &[u8], flush: bool) -> Result<Option<&[u8]>, Fault> {
         match &mut self.0 {
             Encoding::Deflate(encoder) => encoder.next(data, flush),
-            Encoding::Lz4(encoder) => encoder.next(data),
+            Encoding::Lz4(encoder) => Ok(encoder.next(data)),
             Encoding::Zstd(encoder) => encoder.next(data, flush),
         }
     }
