@@ -128,9 +128,10 @@ impl Encoder {
     }
 }
 
-/// The library's first level trades far more size for speed than the reference's.
+/// The library's level for one of the reference's. It is twice as fast at each, but leaves more, of programs above all: one
+/// further up it is still faster, and leaves no more than 1.03 times as much.
 fn level(level: i32) -> i32 {
-    level.max(2)
+    (level + 1).min(9)
 }
 
 pub(super) struct Decoder {
