@@ -5,16 +5,19 @@
 //! than four the match is; where a half is 15, bytes are added up to the first that is not 255. The last sequence has
 //! literals alone.
 //!
-//! The search is the usual greedy one, with one table from the hash of what stands at a place to the last such place. Six
-//! bytes are hashed where others hash four: short matches are mostly passed over, which costs little and saves much time.
+//! The search is the usual greedy one, with one table from the hash of what stands at a place to the last such place. Where
+//! others hash four bytes, five are hashed here, and six of long inputs: short matches are mostly passed over, which costs
+//! little and saves much time.
 
 /// The longest input: its places fit the table.
 pub(super) const MAX_INPUT: usize = 32_768;
 /// How much longer than its block the output must be: literals are copied in strides.
 pub(super) const STRIDE: usize = 16;
 
-const TABLE_BITS: u32 = 14;
-const HASHED_BYTES: u32 = 6;
+/// An input below this length is short.
+const SHORT: usize = 16_384;
+const TABLE: usize = 1 << 14;
+const SHORT_TABLE: usize = 1 << 12;
 const MIN_MATCH: usize = 4;
 /// After so many places in vain the step grows by one, as a power of two.
 const PATIENCE: u32 = 6;
@@ -34,12 +37,12 @@ struct Match {
 }
 
 pub(super) struct Compressor {
-    places: Box<[u16; 1 << TABLE_BITS]>,
+    places: Box<[u16; TABLE]>,
 }
 
 impl Default for Compressor {
     fn default() -> Self {
-        Self { places: Box::new([0; 1 << TABLE_BITS]) }
+        Self { places: Box::new([0; TABLE]) }
     }
 }
 
@@ -48,25 +51,41 @@ impl Compressor {
     /// the input the block tells, and the length of the block.
     pub fn compress(&mut self, input: &[u8], output: &mut [u8], limit: usize) -> (usize, usize) {
         let input = &input[..input.len().min(MAX_INPUT)];
+        match self.places.first_chunk_mut::<SHORT_TABLE>() {
+            Some(places) if input.len() < SHORT => Search::<5, _> { input, places }.compress(output, limit),
+            _ => Search::<6, _> { input, places: &mut self.places }.compress(output, limit),
+        }
+    }
+}
+
+/// Through one input, by hashes of so many bytes, in a table of so many places.
+struct Search<'i, const HASHED: u32, const PLACES: usize> {
+    input: &'i [u8],
+    places: &'i mut [u16; PLACES],
+}
+
+impl<const HASHED: u32, const PLACES: usize> Search<'_, HASHED, PLACES> {
+    fn compress(mut self, output: &mut [u8], limit: usize) -> (usize, usize) {
         self.places.fill(0);
         let mut block = Block { bytes: output, len: 0, limit };
         let (mut told, mut from) = (0, 1);
-        // What is beyond could not be told any more without a match.
-        while let Some(found) = self.find(input, told, from, told + block.room()) {
-            if !block.sequence(input, told, &found) {
+        // What is beyond the room could not be told any more without a match.
+        while let Some(found) = self.find(told, from, told + block.room()) {
+            if !block.sequence(self.input, told, &found) {
                 break;
             }
             told = found.at + found.len;
             from = told;
-            self.remember(input, told - 2);
+            self.places[Self::hash(word(self.input, told - 2))] = (told - 2) as u16;
         }
-        let taken = told + block.last(&input[told..]);
+        let taken = told + block.last(&self.input[told..]);
         (taken, block.len)
     }
 
     /// The first match that begins at `from` or after it, or before it but not before `told`, and before `until`.
     #[inline(always)]
-    fn find(&mut self, input: &[u8], told: usize, from: usize, until: usize) -> Option<Match> {
+    fn find(&mut self, told: usize, from: usize, until: usize) -> Option<Match> {
+        let input = self.input;
         let until = until.min((input.len() + 1).checked_sub(MARGIN)?);
         let (mut at, mut misses) = (from, 1 << PATIENCE);
         let mut before = loop {
@@ -74,7 +93,7 @@ impl Compressor {
                 return None;
             }
             let here = word(input, at);
-            let before = usize::from(std::mem::replace(&mut self.places[hash(here)], at as u16));
+            let before = usize::from(std::mem::replace(&mut self.places[Self::hash(here)], at as u16));
             if here as u32 == word(input, before) as u32 {
                 break before;
             }
@@ -89,8 +108,9 @@ impl Compressor {
     }
 
     #[inline(always)]
-    fn remember(&mut self, input: &[u8], at: usize) {
-        self.places[hash(word(input, at))] = at as u16;
+    fn hash(word: u64) -> usize {
+        let hash = (word << (64 - 8 * HASHED)).wrapping_mul(0x9e37_79b1_85eb_ca87);
+        (hash >> (64 - PLACES.ilog2())) as usize
     }
 }
 
@@ -98,11 +118,6 @@ impl Compressor {
 #[inline(always)]
 fn word(input: &[u8], at: usize) -> u64 {
     input[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
-}
-
-#[inline(always)]
-fn hash(word: u64) -> usize {
-    ((word << (64 - 8 * HASHED_BYTES)).wrapping_mul(0x9e37_79b1_85eb_ca87) >> (64 - TABLE_BITS)) as usize
 }
 
 /// How many bytes are the same; `one` is the longer.
@@ -273,7 +288,8 @@ mod tests {
 
     #[test]
     fn what_does_not_shrink_fills_a_chunk() {
-        let noise: Vec<u8> = (0..40_000u32).map(|n| (n.wrapping_mul(n) >> 7 ^ n.wrapping_mul(77_777) >> 11) as u8).collect();
+        let noise: Vec<u8> =
+            (0..40_000u32).map(|n| (n.wrapping_mul(n) >> 7 ^ n.wrapping_mul(77_777) >> 11) as u8).collect();
         let (taken, made) = Compressor::default().compress(&noise, &mut vec![0; 16_383 + STRIDE], 16_383);
         assert!(taken > 16_200 && made > 16_300, "{taken} {made}");
     }
