@@ -274,16 +274,15 @@ mod tests {
         }
     }
 
+    /// What a token's half and the bytes after it come to.
     fn half(half: usize, block: &mut &[u8]) -> usize {
-        let mut count = half;
-        while half == HALF {
-            let (byte, rest) = block.split_first().unwrap();
-            (count, *block) = (count + usize::from(*byte), rest);
-            if *byte < 255 {
-                break;
-            }
+        if half < HALF {
+            return half;
         }
-        count
+        let len = 1 + block.iter().take_while(|&&byte| byte == 255).count();
+        let (bytes, rest) = block.split_at(len);
+        *block = rest;
+        half + bytes.iter().map(|&byte| usize::from(byte)).sum::<usize>()
     }
 
     #[test]
