@@ -5,13 +5,16 @@
 
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateError, InflateFlush, Status};
 
-use super::{Fault, MAX_CHUNK, Method, Setting, Step};
+use super::{Effort, Fault, MAX_CHUNK, Method, Setting, Step};
 
 /// What ends a flush.
 const MARK: [u8; 4] = [0, 0, 0xff, 0xff];
 /// So much matched data is shown at once: the longest block that deflate can store. It matters only where pieces repeat.
 const PIECE: usize = 0xffff;
 const WINDOW_BITS: u8 = 15;
+/// What a block of bytes as they are begins with at a byte's beginning: its length follows, and that inverted.
+const STORED: u8 = 0;
+const HEAD: usize = 5;
 /// How much comes out at once. C: AVAIL_OUT_SIZE(CHUNK_SIZE)
 const OUT: usize = 32_816;
 
@@ -26,6 +29,7 @@ pub(super) struct Encoder {
     /// Not as new.
     used: bool,
     history: History,
+    effort: Effort,
 }
 
 /// Whether and how matched data is shown.
@@ -58,21 +62,48 @@ impl Encoder {
             flushed: true,
             used: false,
             history: History::new(setting),
+            effort: Effort::AsSet,
         }
     }
 
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, effort: Effort) {
         if self.used {
             self.stream.reset();
         }
         (self.filled, self.passed, self.flushed, self.used) = (0, 0, true, false);
+        self.effort = effort;
     }
 
     pub fn next(&mut self, data: &mut &[u8], flush: bool) -> Result<Option<&[u8]>, Fault> {
-        self.drop_passed();
         if data.is_empty() && (self.flushed || !flush) {
             return Ok(None);
         }
+        match self.effort {
+            Effort::AsSet => self.compressed(data, flush),
+            Effort::Least => Ok(Some(self.stored(data))),
+        }
+    }
+
+    /// A chunk that is one block of bytes as they are: all of what a stream says that begins and ends at a byte. The flush
+    /// is an empty one.
+    fn stored(&mut self, data: &mut &[u8]) -> &[u8] {
+        self.flushed = data.is_empty();
+        if self.flushed {
+            return &[STORED];
+        }
+        let (now, later) = data.split_at(data.len().min(MAX_CHUNK - HEAD));
+        let len = now.len() as u16;
+        let (head, rest) = self.buffer.split_at_mut(HEAD);
+        head[0] = STORED;
+        head[1..3].copy_from_slice(&len.to_le_bytes());
+        head[3..].copy_from_slice(&(!len).to_le_bytes());
+        rest[..now.len()].copy_from_slice(now);
+        *data = later;
+        &self.buffer[..HEAD + usize::from(len)]
+    }
+
+    fn compressed(&mut self, data: &mut &[u8], flush: bool) -> Result<Option<&[u8]>, Fault> {
+        self.drop_passed();
         self.used = true;
         self.flushed = false;
         let mode = if flush { DeflateFlush::SyncFlush } else { DeflateFlush::NoFlush };
@@ -115,7 +146,7 @@ impl Encoder {
     }
 
     pub fn show(&mut self, matched: &[u8]) -> Result<(), Fault> {
-        if !self.history.wanted {
+        if !self.history.wanted || self.effort == Effort::Least {
             return Ok(());
         }
         self.used = true;

@@ -8,7 +8,7 @@ mod block;
 use lz4_flex::block::decompress_into;
 
 use self::block::{Compressor, MAX_INPUT, STRIDE};
-use super::{Fault, MAX_CHUNK, Step};
+use super::{Effort, Fault, MAX_CHUNK, Step};
 
 /// What a peer's block may tell. C: LZ4_compressBound(CHUNK_SIZE)
 const OUT: usize = MAX_INPUT + MAX_INPUT / 255 + 16;
@@ -16,20 +16,28 @@ const OUT: usize = MAX_INPUT + MAX_INPUT / 255 + 16;
 pub(super) struct Encoder {
     compressor: Compressor,
     buffer: Box<[u8; MAX_CHUNK + STRIDE]>,
+    effort: Effort,
 }
 
 impl Default for Encoder {
     fn default() -> Self {
-        Self { compressor: Compressor::default(), buffer: Box::new([0; MAX_CHUNK + STRIDE]) }
+        Self { compressor: Compressor::default(), buffer: Box::new([0; MAX_CHUNK + STRIDE]), effort: Effort::AsSet }
     }
 }
 
 impl Encoder {
+    pub fn begin(&mut self, effort: Effort) {
+        self.effort = effort;
+    }
+
     pub fn next(&mut self, data: &mut &[u8]) -> Option<&[u8]> {
         if data.is_empty() {
             return None;
         }
-        let (taken, made) = self.compressor.compress(data, &mut self.buffer[..], MAX_CHUNK);
+        let (taken, made) = match self.effort {
+            Effort::AsSet => self.compressor.compress(data, &mut self.buffer[..], MAX_CHUNK),
+            Effort::Least => block::of_literals(data, &mut self.buffer[..], MAX_CHUNK),
+        };
         *data = data.get(taken..).unwrap_or_default();
         self.buffer.get(..made)
     }

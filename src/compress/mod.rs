@@ -7,7 +7,10 @@
 
 mod deflate;
 mod lz4;
+mod suffixes;
 mod zstd;
+
+pub use suffixes::Suffixes;
 
 /// The longest chunk that a token stream has room for. C: MAX_DATA_COUNT
 pub const MAX_CHUNK: usize = 16_383;
@@ -77,6 +80,14 @@ pub struct Setting {
     pub max_alloc: u64,
 }
 
+/// How hard an encoder tries, file by file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Effort {
+    #[default]
+    AsSet,
+    Least,
+}
+
 /// A stream that cannot go on; its coder is of no more use. The words are the reference's.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -102,10 +113,13 @@ impl Encoder {
         })))
     }
 
-    /// A file begins. What was given before was flushed.
-    pub fn begin(&mut self) {
-        if let Encoding::Deflate(encoder) = &mut self.0 {
-            encoder.begin();
+    /// A file begins, of about that size, with as much effort as was set, or the least: then what the far side needs to go
+    /// on is all that is done. What was given before was flushed.
+    pub fn begin(&mut self, size: u64, effort: Effort) {
+        match &mut self.0 {
+            Encoding::Deflate(encoder) => encoder.begin(effort),
+            Encoding::Lz4(encoder) => encoder.begin(effort),
+            Encoding::Zstd(encoder) => encoder.begin(size, effort),
         }
     }
 

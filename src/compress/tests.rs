@@ -97,16 +97,49 @@ fn all_data_comes_back_at_all_levels() {
         for level in [None, Some(1), Some(2), Some(3), Some(9), Some(-5)] {
             let setting = setting(method, method.level(level).unwrap());
             let (mut encoder, mut decoder) = (encoder(setting), decoder(setting));
-            for sample in samples() {
-                encoder.begin();
+            for (number, sample) in samples().iter().enumerate() {
+                let effort = if number % 3 == 1 { Effort::Least } else { Effort::AsSet };
+                encoder.begin(LONG, effort);
                 decoder.begin();
                 for piece in [&sample[..sample.len() / 2], &sample[sample.len() / 2..]] {
                     // in two strokes, the second of which has only the flush
                     let chunks = [chunks(&mut encoder, piece, false), chunks(&mut encoder, b"", true)].concat();
                     assert!(decoded(&mut decoder, &chunks) == piece, "{setting:?} {}", sample.len());
                 }
-                let chunks = chunks(&mut encoder, &sample, true);
-                assert!(decoded(&mut decoder, &chunks) == sample, "{setting:?} {}", sample.len());
+                let chunks = chunks(&mut encoder, sample, true);
+                assert!(decoded(&mut decoder, &chunks) == *sample, "{setting:?} {}", sample.len());
+            }
+        }
+    }
+}
+
+/// A size that is worth a change of level.
+const LONG: u64 = 2 << 20;
+
+#[test]
+fn the_least_effort_does_not_shrink_data_but_what_follows_shrinks_again() {
+    let sample = &samples()[2];
+    for method in METHODS {
+        for threads in [0, 2] {
+            let setting = Setting { threads, ..setting(method, method.level(None).unwrap()) };
+            let (mut encoder, mut decoder) = (encoder(setting), decoder(setting));
+            for (size, effort) in [
+                (LONG, Effort::Least),
+                (LONG, Effort::AsSet),
+                (LONG, Effort::Least),
+                (LONG, Effort::Least),
+                (LONG - 1, Effort::Least),
+                (5, Effort::AsSet),
+            ] {
+                encoder.begin(size, effort);
+                decoder.begin();
+                let chunks = [chunks(&mut encoder, sample, false), chunks(&mut encoder, b"", true)].concat();
+                assert!(decoded(&mut decoder, &chunks) == *sample);
+                let len: usize = chunks.iter().map(Vec::len).sum();
+                // With zstd a new frame costs more than a short file's effort.
+                let shrinks = effort == Effort::AsSet || method == Method::Zstd && size < LONG;
+                assert_eq!(len < sample.len() / 2, shrinks, "{setting:?} {size} {effort:?} {len}");
+                assert!(len < sample.len() + sample.len() / 200);
             }
         }
     }

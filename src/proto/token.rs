@@ -15,7 +15,7 @@ mod deflated;
 
 use self::deflated::{Deflating, Inflating};
 use crate::{
-    compress::Setting,
+    compress::{Effort, Setting},
     error::Result,
     wire::{Reader, Writer},
 };
@@ -111,6 +111,14 @@ pub struct TokenWriter {
 impl TokenWriter {
     pub fn new(setting: Setting) -> Self {
         Self { setting, deflating: None, bytes: 0 }
+    }
+
+    /// A file begins, of about that size, with that effort where data is compressed.
+    pub fn begin(&mut self, size: u64, effort: Effort) -> Result<()> {
+        if let Some(deflating) = self.deflating()? {
+            deflating.begin(size, effort);
+        }
+        Ok(())
     }
 
     /// Literal bytes, as many runs as they need. Nothing for none. C: token.c send_token

@@ -58,6 +58,13 @@ impl Compressor {
     }
 }
 
+/// Makes a block without looking for matches; else as `Compressor::compress`.
+pub(super) fn of_literals(input: &[u8], output: &mut [u8], limit: usize) -> (usize, usize) {
+    let mut block = Block { bytes: output, len: 0, limit };
+    let taken = block.last(&input[..input.len().min(MAX_INPUT)]);
+    (taken, block.len)
+}
+
 /// Through one input, by hashes of so many bytes, in a table of so many places.
 struct Search<'i, const HASHED: u32, const PLACES: usize> {
     input: &'i [u8],

@@ -390,7 +390,7 @@ pub static FLAGS: &[Flag] = &[
         .help(&[("", "explicitly set compression level (aka --zl)")]),
     wire("compress-threads").also(&["zt"]).number("NUM", |t, v| t.options.compress_threads = v)
         .help(&[("", "explicitly set compression threads (aka --zt)")]),
-    wire("skip-compress").text("LIST", keep!(skip_compress)).later()
+    wire("skip-compress").text("LIST", keep!(skip_compress))
         .words(|f| if !f.we_send { f.say_value("--skip-compress", &f.o.skip_compress) })
         .help(&[("", "skip compressing files with suffix in LIST")]),
     wire("old-compress").switch(|t, _| t.options.compress_choice = Some(b"zlib".to_vec())),

@@ -8,7 +8,7 @@
 //! Chunks cut the compressed data anywhere; but where blocks or the end follow them, all literal data so far can be told.
 
 use crate::{
-    compress::{Decoder, Encoder, Fault, Setting},
+    compress::{Decoder, Effort, Encoder, Fault, Setting},
     error::{Error, ExitCode, Result},
     proto::token::Token,
     wire::{Reader, Writer},
@@ -143,6 +143,12 @@ impl Deflating {
         Ok(encoder.map(|encoder| Box::new(Self { encoder, run: None, block: 0, unflushed: false })))
     }
 
+    /// A file begins.
+    pub fn begin(&mut self, size: u64, effort: Effort) {
+        self.block = 0;
+        self.encoder.begin(size, effort);
+    }
+
     /// C: token.c send_deflated_token, send_zstd_token, send_compressed_token
     pub fn literal(&mut self, writer: &mut Writer, literal: &[u8]) -> Result<u64> {
         let run = self.write_run(writer)?;
@@ -166,8 +172,6 @@ impl Deflating {
     pub fn end(&mut self, writer: &mut Writer) -> Result<u64> {
         let bytes = self.flush(writer)? + self.write_run(writer)?;
         writer.byte(END)?;
-        self.block = 0;
-        self.encoder.begin();
         Ok(bytes + 1)
     }
 
@@ -231,7 +235,8 @@ mod tests {
         Block(u32),
     }
 
-    fn write(writer: &mut Writer, tokens: &mut TokenWriter, pieces: &[Piece]) -> u64 {
+    fn write(writer: &mut Writer, tokens: &mut TokenWriter, pieces: &[Piece], effort: Effort) -> u64 {
+        tokens.begin(3 << 20, effort).unwrap();
         for piece in pieces {
             match piece {
                 Piece::Literal(data) => {
@@ -290,7 +295,11 @@ mod tests {
         for method in METHODS {
             let mut writer = TokenWriter::new(setting(method));
             let mut counted = 0;
-            let bytes = Writer::written(|to| counted = files.iter().map(|file| write(to, &mut writer, file)).sum());
+            // Some in a row with the least effort, between others.
+            let efforts = [Effort::AsSet, Effort::AsSet, Effort::Least, Effort::Least].into_iter().cycle();
+            let bytes = Writer::written(|to| {
+                counted = files.iter().zip(efforts).map(|(file, effort)| write(to, &mut writer, file, effort)).sum();
+            });
             assert_eq!(counted, bytes.len() as u64);
             let (mut reader, mut tokens) = (Reader::over(bytes), TokenReader::new(false, setting(method)));
             for file in &files {

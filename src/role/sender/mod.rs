@@ -13,6 +13,7 @@ use std::collections::HashSet;
 
 use crate::{
     bytes,
+    compress::{Method, Suffixes},
     delta::search::Searcher,
     error::{Error, ExitCode, Result},
     flist::{Entry, io_error},
@@ -48,6 +49,8 @@ pub struct Sender<'a> {
     errors: i32,
     searcher: Searcher,
     tokens: TokenWriter,
+    /// Which files are not worth compressing, where data is compressed.
+    skipped: Option<Suffixes>,
     /// Bytes of files that were handed over rather than sent.
     handed_over: u64,
     /// Room for a small file's contents.
@@ -75,6 +78,8 @@ impl<'a> Sender<'a> {
         if let Some(giver) = &giver {
             giver.speak_through(log);
         }
+        let options = &transfer.options;
+        let compresses = transfer.protocol.compression.method != Method::None;
         Self {
             transfer,
             log,
@@ -84,10 +89,11 @@ impl<'a> Sender<'a> {
             giver,
             arrived,
             sent: HashSet::new(),
-            tally: Tally::new(&transfer.options, log),
+            tally: Tally::new(options, log),
             errors: 0,
             searcher: Searcher::default(),
-            tokens: TokenWriter::new(transfer.protocol.compression(&transfer.options)),
+            tokens: TokenWriter::new(transfer.protocol.compression(options)),
+            skipped: compresses.then(|| Suffixes::new(options.skip_compress.as_deref())),
             handed_over: 0,
             small: Vec::new(),
         }

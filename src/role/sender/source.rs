@@ -5,7 +5,7 @@ use std::{fs::File, io, os::fd::OwnedFd};
 use super::{List, Request, Sender};
 use crate::{
     bytes,
-    compress::Method,
+    compress::{Effort, Method},
     delta::search::{Rules, Tokens},
     error::{Error, ExitCode, Result},
     flist::{Entry, io_error},
@@ -170,7 +170,7 @@ impl Sender<'_> {
         let size = opened.size;
         let moved = match self.hand_over(opened, sums)? {
             None => Moved::default(),
-            Some(opened) => self.search(opened, sums, how)?,
+            Some(opened) => self.search(opened, entry, sums, how)?,
         };
         let named = self.transfer.itemize() > 0 || self.log.info(crate::options::Info::Name) >= 1;
         self.tally.end(&entry.path(), size, named);
@@ -191,8 +191,10 @@ impl Sender<'_> {
         Search { in_place: in_partial || options.inplace && at_place, append }
     }
 
-    fn search(&mut self, opened: Opened, sums: &Sums, how: Search) -> Result<Moved> {
+    fn search(&mut self, opened: Opened, entry: Entry<'_>, sums: &Sums, how: Search) -> Result<Moved> {
         let Opened { file, size, full_name, .. } = opened;
+        let skipped = self.skipped.as_ref().is_some_and(|suffixes| suffixes.fit(entry.base()));
+        self.tokens.begin(size, if skipped { Effort::Least } else { Effort::AsSet })?;
         let rules = Rules::new(&self.transfer.protocol, how.in_place, how.append);
         let mut window = Window::new(file, size, sums.head.block_len as usize);
         let writer = data_way(self.transfer, self.writer)?;
