@@ -4,7 +4,10 @@ mod harness;
 
 use std::{fs, path::Path};
 
-use harness::{Case, LOCAL, PIPES, Traffic, check_all, everywhere, in_each_place, programs, zoo};
+use harness::{
+    Case, Ends, LOCAL, PIPES, Program, Traffic, Way, check_all, everywhere, in_each_place, process::Status, programs,
+    run_alone, zoo,
+};
 
 /// Data that shrinks much, a little, and not at all; long enough for several chunks and flushes.
 fn kinds(top: &Path) {
@@ -155,4 +158,89 @@ fn what_is_told_while_it_goes() {
         ],
         &[(LOCAL, &programs::ALONE), (PIPES, &programs::ONE_END)],
     );
+}
+
+fn words(len: usize, seed: u64) -> Vec<u8> {
+    let lines = (seed..).map(|n| format!("line {} of a text\n", n * 7919 % 10_007));
+    lines.flat_map(String::into_bytes).take(len).collect()
+}
+
+/// Text under names of other things and under its own, long enough for a change of the level, and short.
+fn suffixed(top: &Path) {
+    let names = ["a.gz", "b.Txt", "c.gz", "d.ZIP", "e", "f.gz", "g.txt"];
+    for (name, number) in names.into_iter().zip(1..) {
+        let len = if number < 5 { 2_200_000 } else { 40_000 };
+        zoo::file(&top.join(name), &words(len, 1000 * number));
+    }
+    zoo::settle_dirs(top);
+}
+
+/// Half of each, behind other data.
+fn halves(destination: &Path, source: &Path) {
+    for name in ["a.gz", "b.Txt", "d.ZIP", "f.gz"] {
+        let data = fs::read(source.join(name)).expect("source file");
+        zoo::file(&destination.join(name), &[&zoo::noise(7_777, 3), &data[data.len() / 2..]].concat());
+    }
+}
+
+/// The reference has no effect of it, so how many bytes it took is another matter.
+#[test]
+fn files_that_are_not_worth_it_arrive() {
+    let mut cases = Vec::new();
+    for choice in ["-z", "--zc=zstd --zt=2", "--zc=lz4", "--zc=zlibx", "--zc=zlib", "-z --protocol=30"] {
+        for list in ["--skip-compress=[gt][zx]/tx[ta]", "--skip-compress="] {
+            cases.push(Case::new("skip", &format!("-ai {choice}")).tree(suffixed).arg(list));
+        }
+        cases.push(Case::new("usual", &format!("-ai {choice}")).tree(suffixed).before(halves).arg("--no-whole-file"));
+    }
+    let cases: Vec<_> = cases.into_iter().map(|case| case.traffic(Traffic::Any)).collect();
+    check_all(&cases, &[(LOCAL, &programs::ALONE), (PIPES, &programs::AGAINST_REFERENCE)]);
+    check_all(&cases[..3], &[(PIPES, &programs::AGAINST_OLD)]);
+}
+
+#[test]
+fn lists_that_are_odd_are_no_errors_but_none_is_one() {
+    let mut cases = vec![Case::new("no list", "-az --skip-compress").from(&[]).to("")];
+    for list in ["///", "[", "a[]/[]", "*", &"a".repeat(5000), "gz/", "[[[/]]]"] {
+        cases.push(first("odd", "-aiz").arg(&format!("--skip-compress={list}")).traffic(Traffic::Any));
+    }
+    cases.push(first("without -z", "-ai --skip-compress=gz"));
+    everywhere(&cases);
+}
+
+/// Bytes of both directions.
+fn traffic(args: &str, way: Way, ends: Ends) -> Option<u64> {
+    let run = run_alone(&Case::new("bytes", args).tree(suffixed), way, ends)?;
+    assert_eq!(run.outcome.status, Status::Exit(0), "{args}");
+    let said = String::from_utf8(run.outcome.stdout).expect("UTF-8");
+    let counts = said.lines().filter_map(|line| {
+        let count = line.strip_prefix("Total bytes sent: ").or_else(|| line.strip_prefix("Total bytes received: "))?;
+        count.replace(',', "").parse::<u64>().ok()
+    });
+    Some(counts.sum())
+}
+
+#[test]
+fn what_is_skipped_is_sent_as_it_is() {
+    const LONG: u64 = 2_200_000;
+    for (way, sender_here) in [(Way::Local, true), (Way::PipePush, true), (Way::PipePull, false)] {
+        for server in [Program::Ours, Program::Reference] {
+            let (client, server) = if sender_here { (Program::Ours, server) } else { (server, Program::Ours) };
+            if way == Way::Local && server != Program::Ours {
+                continue;
+            }
+            let ends = Ends { client, server };
+            for choice in ["zstd", "lz4", "zlibx", "zlib"] {
+                let bytes = |list: &str| traffic(&format!("-a --stats --zc={choice} {list}"), way, ends);
+                for (list, stored) in
+                    [("--skip-compress=", 0), ("--skip-compress=gz", 2), ("--skip-compress=xz/tx[t]/zip", 2), ("", 3)]
+                {
+                    let Some(bytes) = bytes(list) else { continue };
+                    // What is compressed comes to less than a third.
+                    let about = stored * LONG..stored * LONG + (4 - stored) * LONG / 3 + 200_000;
+                    assert!(about.contains(&bytes), "{choice} {list} {way:?} {ends:?}: {bytes}");
+                }
+            }
+        }
+    }
 }
