@@ -171,6 +171,51 @@ fn permissions_and_lists() {
         row("permissions only, into a directory that gives lists", "-ai").before(inheriting),
         row("a new destination in a directory that gives lists", "-rlti").before(inheriting).to("dst/new/"),
         row("no super-user", "-aAi --no-super").before(others),
+        // What a new owner took away is told, and no longer whose it was.
+        row("new owners of what is there", "-aAi --chown=1234:4321").before(zoo::same),
+        row("new owners alone of what is there", "-ai --chown=1234:4321").before(zoo::same),
+    ]);
+}
+
+/// Rules about attributes are about those of the system, too: so lists travel without being asked for.
+#[test]
+fn lists_as_attributes() {
+    if !can() {
+        return;
+    }
+    let some = |name, args| row(name, args).arg("--filter=-x user.*");
+    everywhere(&[
+        some("lists as attributes", "-aXi"),
+        some("lists as attributes, with other permissions", "-aXi --chmod=g=u"),
+        some("lists as attributes over others", "-aXi").before(outdated),
+        row("of directories on the way all", "-aXRi").arg("--filter=-x *").from(&["src/./sub/deep"]).before(
+            |top, source| {
+                zoo::same(top, source);
+                zoo::attr(&top.join("sub"), "user.x", b"1");
+                zoo::attr(&top.join("sub/deep"), "user.x", b"1");
+                zoo::settle_dirs(top);
+            },
+        ),
+    ]);
+}
+
+/// The directory's list denies the owner to write to what is new there.
+#[test]
+fn attributes_of_what_may_not_be_written_to() {
+    if !can() {
+        return;
+    }
+    let denying = |top: &Path, _: &Path| setfacl(top, &["-m", "d:u::r-x,d:g::rwx"]);
+    let tree = |top: &Path| {
+        lists(top);
+        zoo::attr(&top.join("user"), "user.x", b"1");
+        zoo::attr(&top.join("sub/user"), "user.x", b"1");
+        zoo::settle_dirs(top);
+    };
+    let case = |name, args| Case::new(name, args).tree(tree).before(denying).by_nobody().unordered();
+    everywhere(&[
+        case("attributes where nothing may be written", "-rlptXi --exclude=none"),
+        case("attributes for one who thinks he may", "-rlptAXi --super --exclude=none"),
     ]);
 }
 

@@ -16,7 +16,7 @@ use crate::{
     bytes,
     fs::Root,
     log::LogCode,
-    meta::Wanted,
+    meta::{Wanted, xattr},
     sys::stat::{Stat, stat_fd},
     text::path,
 };
@@ -233,7 +233,8 @@ impl Temps {
             (!rules.owner || !rules.privileged || birth.uid == wanted.uid)
                 && (!rules.group || wanted.gid.is_none_or(|gid| birth.gid == gid))
         });
-        let safe = right_owners && rules.acls.is_none();
+        let has_lists = rules.acls.is_some() || wanted.xattrs.is_some_and(xattr::List::has_acl);
+        let safe = right_owners && !has_lists;
         let shown = if safe && wanted.mode & 0o7000 == 0 { 0o777 } else { 0o700 };
         wanted.mode & shown | libc::S_IWUSR
     }

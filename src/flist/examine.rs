@@ -361,7 +361,8 @@ impl Examiner {
             },
             _ => None,
         };
-        let Some(xattrs) = self.xattrs(place, segment, mode) else { return Ok(None) };
+        let filtered = !flags.has(Flags::IMPLIED_DIR);
+        let Some(xattrs) = self.xattrs(place, segment, mode, filtered) else { return Ok(None) };
         let index = segment.end_index();
         let hard_link =
             self.inodes.as_mut().and_then(|inodes| inodes.link(&stat, index, segment.first_index, &self.log));
@@ -424,9 +425,16 @@ impl Examiner {
     }
 
     /// The extended attributes of a file, of a link itself; `None`: they cannot be read, which was said.
-    fn xattrs(&mut self, place: Place<'_>, segment: &Segment, mode: u32) -> Option<Option<Arc<xattr::List>>> {
+    /// Of directories that are only on the way nothing is left out.
+    fn xattrs(
+        &mut self,
+        place: Place<'_>,
+        segment: &Segment,
+        mode: u32,
+        filtered: bool,
+    ) -> Option<Option<Arc<xattr::List>>> {
         let Some(policy) = &self.xattrs else { return Some(None) };
-        let excludes = |name: &[u8]| self.filters.excludes_xattr(name, &self.log);
+        let excludes = |name: &[u8]| filtered && self.filters.excludes_xattr(name, &self.log);
         let name = || place.source.full_name(&found_as(segment, place));
         let read = at::with_name(place.leaf, |leaf| {
             let (on, excludes) = (On::Named(place.at, leaf), self.filters.has_xattr().then_some(&excludes as _));

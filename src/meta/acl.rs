@@ -15,7 +15,8 @@ use crate::{
 /// Where the list is that new things in a directory begin with.
 pub const DEFAULT: &CStr = c"system.posix_acl_default";
 
-const ACCESS: &CStr = c"system.posix_acl_access";
+/// ... and the file's own.
+pub const ACCESS: &CStr = c"system.posix_acl_access";
 
 const VERSION: u32 = 2;
 const USER_OBJ: u16 = 1;

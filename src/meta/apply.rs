@@ -59,13 +59,14 @@ pub struct Changed {
     pub acls: bool,
     /// Whether its access control lists were others, if they were looked at.
     pub other_acls: Option<bool>,
-    /// The mode that came with an access list, before it was seen to itself.
-    pub mode_by_acl: Option<u32>,
+    /// What was found under way, against which the rest is told: the metadata after a new owner took special bits
+    /// away, and the mode that came with an access list.
+    pub found: Option<Stat>,
 }
 
 impl Changed {
     pub fn any(self) -> bool {
-        self != Self { other_acls: self.other_acls, ..Self::default() }
+        self != Self { other_acls: self.other_acls, found: self.found, ..Self::default() }
     }
 }
 
@@ -86,13 +87,16 @@ impl Setter<'_> {
         let bearers = self.rules.acls.filter(|_| !how.same_acls);
         let held = bearers.and_then(|bearers| self.acls_of(target, name, wanted, stat, bearers));
         let done = self.set_owner(target, name, wanted, stat, &mut changed).and_then(|mode| {
-            let stat = &self.set_xattrs(target, name, wanted, Stat { mode, ..*stat }, how);
-            self.set_times(target, name, wanted, stat, how, &mut changed)?;
-            let mode = match bearers {
+            let now = &self.set_xattrs(target, name, wanted, Stat { mode, ..*stat }, how);
+            self.set_times(target, name, wanted, now, how, &mut changed)?;
+            let with_acls = match bearers {
                 Some(_) => self.set_acls(target, name, wanted, held.as_ref(), (mode, new_mode), &mut changed),
                 None => mode,
             };
-            self.set_mode(target, name, new_mode, mode, &mut changed)
+            if with_acls != mode {
+                changed.found = Some(Stat { mode: with_acls, ..changed.found.unwrap_or(*stat) });
+            }
+            self.set_mode(target, name, new_mode, with_acls, &mut changed)
         });
         if done.is_some() && how.report && self.log.info(Info::Name) >= 2 {
             let note = if changed.any() { "" } else { " is uptodate" };
@@ -139,7 +143,8 @@ impl Setter<'_> {
                 }
             }
             if mode & (libc::S_ISUID | libc::S_ISGID) != 0 {
-                mode = target.stat().map_or(mode, |stat| stat.mode);
+                changed.found = target.stat().ok();
+                mode = changed.found.map_or(mode, |stat| stat.mode);
             }
         }
         (changed.owner, changed.group) = (uid.is_some(), gid.is_some());
@@ -152,7 +157,7 @@ impl Setter<'_> {
         let policy = self.rules.xattrs.as_ref().filter(|_| how.xattrs && !self.rules.dry_run);
         let (Some(policy), Some(list)) = (policy, wanted.xattrs) else { return stat };
         // Who has no privilege may change them only where he may write.
-        let locked = policy.is_unprivileged() && stat.mode & libc::S_IWUSR == 0 && !stat.is_symlink();
+        let locked = stat.mode & libc::S_IWUSR == 0 && !stat.is_symlink() && policy.is_unprivileged();
         let unlocked = locked && target.chmod((stat.mode & MODE_BITS) | libc::S_IWUSR).is_ok();
         let full = || self.names.full(name);
         let held = matches!(stat.kind(), libc::S_IFREG | libc::S_IFDIR | libc::S_IFIFO);
@@ -280,7 +285,6 @@ impl Setter<'_> {
             }
             if !self.rules.dry_run {
                 mode = with_it;
-                changed.mode_by_acl = Some(mode);
             }
         }
         if other_default && give(&lists.default, Which::Default).is_err() {

@@ -6,7 +6,10 @@ use super::{DISGUISE, List, Policy, Rights, Value, names, read::Subject};
 use crate::{
     bytes,
     log::LogCode,
-    sys::xattr::{self, On},
+    sys::{
+        users,
+        xattr::{self, On},
+    },
 };
 
 impl List {
@@ -26,7 +29,7 @@ impl List {
 impl Policy {
     /// Whether attributes can be set only after asking for permission to write.
     pub fn is_unprivileged(&self) -> bool {
-        self.rights == Rights::User
+        self.rights == Rights::User || users::effective_uid() != 0
     }
 
     /// Makes the attributes of a file what is listed; whether any was set or removed. Failures are said.

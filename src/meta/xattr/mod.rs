@@ -22,7 +22,7 @@ use std::{
 pub use read::{Excluding, Known, Subject};
 pub use wire::{Asked, Received, Sent};
 
-use super::Kind;
+use super::{Kind, acl};
 use crate::{
     hash::{Algorithm, FileSum},
     log::Log,
@@ -239,6 +239,11 @@ impl List {
 
     pub fn is_empty(&self) -> bool {
         self.attrs.is_empty()
+    }
+
+    /// Whether an access control list is among them, which changes the file's mode when it is set.
+    pub fn has_acl(&self) -> bool {
+        self.attrs.iter().any(|attr| *attr.name == *acl::ACCESS)
     }
 
     /// Compares with what stands at the destination. C: xattrs.c xattr_diff

@@ -231,9 +231,8 @@ impl Generator<'_> {
             How { report: self.reports(), exact_times: regular && self.transfer.options.checksum, ..How::default() };
         let changed = self.dest().set_attrs(visit.path, &visit.wanted, old, how);
         if self.itemizing {
-            // As in the reference, what came with the list is no change of its own.
-            let old = Stat { mode: changed.mode_by_acl.unwrap_or(old.mode), ..*old };
-            let like = Like { other_acls: changed.other_acls, ..Like::own(old) };
+            // As in the reference, what was seen to be so under way is no change of its own.
+            let like = Like { other_acls: changed.other_acls, ..Like::own(changed.found.unwrap_or(*old)) };
             self.itemize(visit, Some(&like), Flags::default())?;
         }
         self.lead(visit, Led::known(*old))
