@@ -356,6 +356,29 @@ fn small_options() {
     ]);
 }
 
+/// Over links, hard links, pipes and devices, for a user who may not make them all, and at protocols of old.
+#[test]
+fn small_options_of_what_is_no_file() {
+    let odd = |name| Case::new(name, name).unordered().mingled();
+    everywhere(&[
+        odd("-aHi --drop-D --protocol=29"),
+        odd("-aHJi --protocol=29"),
+        odd("-aHJi --protocol=30"),
+        odd("-aHJOi --protocol=31 -M--drop-D"),
+        odd("-aHi --trust-sender --protocol=29"),
+        odd("-aHi --devices --no-specials --drop-D"),
+        odd("-aHJi --no-super"),
+        odd("-aHi --insecure-links --numeric-ids"),
+    ]);
+    let few = |name| Case::new(name, name).tree(zoo::plain).unordered().mingled().by_nobody();
+    everywhere(&[
+        few("-aHJi"),
+        few("-aHi --drop-D"),
+        few("-aHi --insecure-links"),
+        few("-aHi --trust-sender --protocol=29"),
+    ]);
+}
+
 #[test]
 fn an_older_program_at_the_other_end() {
     let cases = [from_latin("latin", "-aiH --delete"), from_utf8("arguments", "-ai -s").to("dst/neu ü/")];
