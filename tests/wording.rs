@@ -151,6 +151,105 @@ fn arguments_that_cannot_be() {
     check_all(&far, &[(PIPES, &programs::ONE_END)]);
 }
 
+/// Files of several kinds, long and old ones, and with attributes.
+fn things(top: &Path) {
+    little(top);
+    for (name, size) in [("big", 123_456_789_012_345_i64), ("long", 99_999_999_999), ("small", 1023)] {
+        zoo::file(&top.join(name), b"");
+        fs::File::options().write(true).open(top.join(name)).unwrap().set_len(size as u64).unwrap();
+        zoo::set_time(&top.join(name), 1_400_000_000, 999_999_999);
+    }
+    zoo::attr(&top.join("file"), "user.a", b"b");
+    zoo::pipe(&top.join("pipe"));
+    std::os::unix::fs::symlink("nowhere/\u{e9}\x01", top.join("link")).unwrap();
+    zoo::set_time(&top.join("link"), -1, 0);
+    zoo::file(&top.join("caf\u{e9} \x7f"), b"");
+    zoo::set_mode(&top.join("file"), 0o6751);
+    zoo::set_mode(&top.join("dir"), 0o1777);
+    if programs::is_root() {
+        zoo::device(&top.join("device"), nix::sys::stat::SFlag::S_IFCHR, (7, 123));
+    }
+    zoo::settle_dirs(top);
+}
+
+#[test]
+fn what_is_listed() {
+    let listing = |name, args: &str| Case::new(name, args).tree(things).to("");
+    everywhere(&[
+        listing("a destination that is not named", "-a"),
+        listing("one level", "-d"),
+        listing("without -r or -d", ""),
+        listing("devices, links and pipes", "-rlptgoD --list-only"),
+        listing("with access lists", "-aA"),
+        listing("with attributes", "-aXAH"),
+        listing("with times of making", "-aN"),
+        listing("with times of access", "-aU").atimes(),
+        listing("with numbers of 1000", "-ah"),
+        listing("with numbers of 1024", "-ahh"),
+        listing("with digits alone", "-a --no-h"),
+        listing("as it is", "-a8"),
+        listing("with what is told of items", "-ai"),
+        listing("with names only in the format", "-a --out-format=%l"),
+        listing("of links followed", "-rL").unordered(),
+        listing("of links that are safe", "-a --safe-links -v"),
+        listing("of what rules leave", "-a --exclude=b* --max-size=1k -q"),
+        listing("with paths", "-aR --list-only"),
+        listing("with sums", "-a -c --exclude=big --exclude=long"),
+        listing("of files", "").from(&["src/file", "src/link", "src/pipe", "src/dir"]),
+        listing("of nothing", "").from(&["src/nope"]),
+        listing("of a list", "-a --list-only --files-from=list").to("dst/").with_file("list", b"file\ndir\nnope\n"),
+        listing("with deletions", "-a --list-only --delete").to("dst/"),
+        listing("of a batch", "-a --protocol=29"),
+    ]);
+    everywhere(&[
+        listing("without a word on devices", "-a").env("LC_ALL", "C"),
+        listing("8 bits in C", "-a8").env("LC_ALL", "C"),
+    ]);
+}
+
+fn long(top: &Path) {
+    zoo::file(&top.join("long"), &zoo::noise(5_000_000, 3));
+    zoo::file(&top.join("other"), &zoo::noise(700_000, 4));
+    zoo::file(&top.join("tiny"), b"1");
+    zoo::settle_dirs(top);
+}
+
+fn begun(top: &Path, _: &Path) {
+    let mut older = zoo::noise(5_000_000, 3);
+    older.truncate(3_000_000);
+    older[1_000_000] ^= 1;
+    zoo::file(&top.join("long"), &older);
+    zoo::set_time(&top.join("long"), 1_000_000_000, 0);
+    zoo::settle_dirs(top);
+}
+
+/// Progress where data comes from more than one place.
+#[test]
+fn progress_of_long_files() {
+    let args = [
+        "-a --progress",
+        "-aP --no-W",
+        "-aP --no-W -z",
+        "-a --progress --inplace --no-W",
+        "-a --progress --append",
+        "-a --progress --append-verify",
+        "-a --progress -c --no-W",
+        "-aP --partial-dir=.part --no-W",
+        "-a --progress --delay-updates --no-W",
+        "-a --progress -y --no-W",
+        "-a --info=progress2 --no-W",
+        "-a --info=progress2 --no-W --no-inc-recursive",
+        "-a --info=progress2,stats2,flist0 --no-W",
+        "-a --info=progress1,name0 --no-W",
+        "-aq --progress",
+        "-an --progress",
+        "-an --info=progress2",
+        "-a --progress --stderr=all",
+        "-av --progress -hh",
+    ];
+    everywhere(&args.map(|args| Case::new(args, args).tree(long).before(begun).unordered()));
+}
+
 /// What is said of places that do not fit.
 #[test]
 fn places_that_cannot_be() {

@@ -86,6 +86,9 @@ impl Data<'_> {
             let line = bytes!["recv mapped ", build.name, " of size ", *size];
             dest.log.say(LogCode::Info, line);
         }
+        if build.append == Append::Verify && build.basis.is_some() && head.file_len() > 0 {
+            self.tally.show(0, self.size);
+        }
         if build.append != Append::No {
             writer.start_at(head.file_len());
         }

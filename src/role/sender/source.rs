@@ -198,8 +198,13 @@ impl Sender<'_> {
         let rules = Rules::new(&self.transfer.protocol, how.in_place, how.append);
         let mut window = Window::new(file, size, sums.head.block_len as usize);
         let writer = data_way(self.transfer, self.writer)?;
+        // What is appended to is passed over, or gone through first where it is verified.
+        let front = if how.append == Append::No { 0 } else { sums.head.file_len().min(size) };
+        if how.append == Append::Verify && front > 0 {
+            self.tally.show(0, size);
+        }
         let mut outgoing =
-            Outgoing { writer, tokens: &mut self.tokens, tally: &mut self.tally, offset: 0, size, unshown: None };
+            Outgoing { writer, tokens: &mut self.tokens, tally: &mut self.tally, offset: front, size, unshown: None };
         let sum = self.searcher.search(&mut window, sums, &rules, self.log, &mut outgoing)?;
         outgoing.show();
         let bytes = outgoing.tokens.end(outgoing.writer)? + sum.len() as u64;
