@@ -328,6 +328,7 @@ fn log_files_with_older_protocols() {
                 old("log, older", "-avH --delete"),
                 old("log, older, itemized", "-aiH --delete"),
                 old("log, older, in other words", "-avH --log-file-format=%n%L"),
+                old("log, older, with bytes moved", "-aH --log-file-format=%o_%b_%l_%n"),
             ]
         })
         .collect();

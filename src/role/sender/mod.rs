@@ -299,7 +299,7 @@ impl<'a> Sender<'a> {
         if !tells_before || self.transfer.log_format.is_some() {
             let sum = moved.sum.as_deref();
             let sum = self.transfer.shown_sum(entry, sum);
-            let traffic = (REQUEST + HEAD + moved.bytes, HEAD + sums.wire_len());
+            let traffic = (request_len(protocol.version) + HEAD + moved.bytes, HEAD + sums.wire_len());
             let whom = self.transfer.hears_of_moved();
             self.tell(list, entry, About { bits: request.item.flags.0, traffic, sum, ..About::default() }, whom);
         }
@@ -336,7 +336,14 @@ fn xattrs(entry: Entry<'_>) -> &xattr::List {
 }
 
 /// What an entry's answer takes without its data: index and flags, mostly. C: %b of a transfer
-const REQUEST: u64 = 3;
+fn request_len(version: u8) -> u64 {
+    match version {
+        ..29 => 4,
+        29 => 6,
+        _ => 3,
+    }
+}
+
 /// What a head of sums takes.
 const HEAD: u64 = 16;
 
