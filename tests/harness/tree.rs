@@ -93,17 +93,20 @@ impl Tree {
 
     /// The same with trees `beside` it, whose paths begin with `../`.
     pub fn read_with(top: &Path, beside: &[&str], ready: SystemTime, atimes: bool) -> Self {
+        Self::try_read(top, beside, ready, atimes).unwrap_or_else(|error| panic!("{}: {error}", top.display()))
+    }
+
+    /// The same of a tree in which others are at work: something may go while it is looked at.
+    pub fn try_read(top: &Path, beside: &[&str], ready: SystemTime, atimes: bool) -> io::Result<Self> {
         let since = ready.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(Duration::from_secs(1));
         let since = (since.as_secs() as i64, i64::from(since.subsec_nanos()));
         let mut tree = Self::default();
         let mut reader = Reader { top, since, atimes, inodes: HashMap::new() };
         let beside = beside.iter().map(|name| format!("../{name}").into_bytes());
         for start in std::iter::once(Vec::new()).chain(beside) {
-            if let Err(error) = reader.add(&mut tree, start) {
-                panic!("{}: {error}", top.display());
-            }
+            reader.add(&mut tree, start)?;
         }
-        tree
+        Ok(tree)
     }
 
     pub fn len(&self) -> usize {
