@@ -167,6 +167,24 @@ fn numbers_and_statistics() {
     ]);
 }
 
+fn many(top: &Path) {
+    for number in 0..150 {
+        zoo::file(&top.join(format!("{number}")), b"");
+    }
+    fs::create_dir(top.join("dir")).unwrap();
+    zoo::settle_dirs(top);
+}
+
+/// Two directories to look through, with more than a hundred names.
+fn more(top: &Path, source: &Path) {
+    zoo::same(top, source);
+    for number in 0..120 {
+        zoo::file(&top.join(format!("dir/{number}")), b"");
+        zoo::file(&top.join(format!("old {number}")), b"");
+    }
+    zoo::settle_dirs(top);
+}
+
 #[test]
 fn progress() {
     everywhere(&[
@@ -181,6 +199,11 @@ fn progress() {
         row("progress of a whole list", "-aH --progress --no-inc-recursive"),
         row("progress nobody hears", "-aHq --progress"),
         row("progress of nothing", "-m --info=progress2"),
+    ]);
+    everywhere(&[
+        row("counts of a list and of deletions", "-aH --delete-after --info=flist2").unordered(),
+        row("counts going on", "-an --delete-before --info=flist2,progress").tree(many).before(more),
+        row("counts of each directory", "-a --delete-before --info=flist2,del0").tree(many).before(more),
     ]);
 }
 

@@ -10,7 +10,7 @@ use crate::{
     bytes,
     flist::{Flags, MAX_PATH, dump::tell_listing, io_error, order::Order},
     fs::{Scan, scan},
-    log::LogCode,
+    log::{Log, LogCode, Progress},
     options::{Debug, Info},
     sys::{
         at::with_name,
@@ -46,6 +46,33 @@ pub enum Judged {
     Extraneous,
 }
 
+/// Tells every hundredth name of a directory, as for a file list. C: flist.c maybe_emit_filelist_progress
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counter {
+    /// The names of one directory are counted on from those of the last one.
+    pub goes_on: bool,
+    count: usize,
+}
+
+impl Counter {
+    pub fn new(goes_on: bool) -> Self {
+        Self { goes_on, count: 0 }
+    }
+
+    fn begin(&mut self) {
+        if !self.goes_on {
+            self.count = 0;
+        }
+    }
+
+    fn meet(&mut self, log: &Log) {
+        if self.count.is_multiple_of(100) {
+            log.progress(Progress::ListCount, &bytes![" ", self.count, " files...\r"]);
+        }
+        self.count += 1;
+    }
+}
+
 /// Lists directories of the destination. C: flist.c get_dirlist
 pub struct Lister {
     order: Order,
@@ -59,6 +86,8 @@ pub struct Lister {
     pub io_error: i32,
     /// Times have nanoseconds, as is told.
     pub nsec: bool,
+    /// Where what is listed is counted for the user.
+    pub counter: Option<Counter>,
     scan: Scan,
     /// All that was met in the directory at hand, where that is told (`--debug=flist3`).
     met: Vec<(Box<[u8]>, Stat, Flags)>,
@@ -68,7 +97,17 @@ impl Lister {
     /// `tells_modes`: whoever is told of a deletion may show permissions.
     pub fn new(dest: Dest<'_>, order: Order, euid: u32, filesystem: u64, tells_modes: bool) -> Self {
         let looks = tells_modes || !dest.rules.privileged || dest.log.debug(Debug::Del) >= 2;
-        Self { order, euid, looks, filesystem, io_error: 0, nsec: true, scan: Scan::default(), met: Vec::new() }
+        Self {
+            order,
+            euid,
+            looks,
+            filesystem,
+            io_error: 0,
+            nsec: true,
+            counter: None,
+            scan: Scan::default(),
+            met: Vec::new(),
+        }
     }
 
     /// The entries that `judge` finds extraneous, given a name and whether it is a directory, and mount points, in the
@@ -80,6 +119,7 @@ impl Lister {
         spot: &Spot<'_>,
         mut judge: impl FnMut(&[u8], bool) -> Judged,
     ) -> Vec<Child> {
+        self.counter.iter_mut().for_each(Counter::begin);
         let children = self.read(dest, spot, &mut judge);
         if dest.log.debug(Debug::Flist) >= 3 {
             self.tell_met(dest, spot.shown());
@@ -155,6 +195,7 @@ impl Lister {
             let (who, name) = (dest.log.speaker().name(), inside(path, item.name));
             dest.log.say(LogCode::Info, bytes!["[", who, "] make_file(", name, ",*,2)"]);
         }
+        self.counter.iter_mut().for_each(|counter| counter.meet(dest.log));
         if dest.log.debug(Debug::Flist) >= 3 {
             let looked = match stat {
                 Some(stat) => stat,

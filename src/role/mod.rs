@@ -10,14 +10,18 @@ pub mod wishes;
 use std::{borrow::Cow, cell::RefCell, sync::Arc};
 
 use crate::{
-    dest::{Dest, children::Lister, delete::Removals},
+    dest::{
+        Dest,
+        children::{Counter, Lister},
+        delete::Removals,
+    },
     error::{Error, ExitCode, Result},
     flist::{Entry, Segment, order::Order},
     hash::Algorithm,
     log::{Log, LogCode},
     meta::Rules,
     options::{
-        Append, Info, Options,
+        Append, Dirs, Info, Options,
         charset::{Charset, Text},
     },
     proto::{Protocol, Side, handshake, item::Flags},
@@ -79,6 +83,10 @@ impl Transfer {
         let order = Order::of(self.protocol.version);
         let mut lister = Lister::new(dest, order, users::effective_uid(), filesystem, tells_modes);
         lister.nsec = self.protocol.version >= 31;
+        let whole = !self.server() && !self.protocol.compat.inc_recurse && self.options.dirs != Dirs::Skip;
+        if whole && dest.log.info(Info::Flist) >= 2 {
+            lister.counter = Some(Counter::new(dest.log.info(Info::Progress) >= 1));
+        }
         Removals::new(lister)
     }
 

@@ -16,7 +16,7 @@ use crate::{
     error::Result,
     filter::{Name, Place},
     flist::{Attributes, Entry, Flags, Segment, io_error, order::Finder},
-    log::{Log, LogCode, Progress, table::Table},
+    log::{Log, LogCode, table::Table},
     options::{Debug, Delete, Info},
     proto::ndx::Index,
     role::{Deletions, Transfer, check_going_on, wishes::Wish},
@@ -196,7 +196,7 @@ impl Generator<'_> {
         }
         self.filters.leave_all(&self.log);
         if self.log.info(Info::Flist) >= 2 && !self.transfer.server() {
-            self.log.progress(Progress::ListCount, b"                    \r");
+            self.log.put(LogCode::Info, b"                    \r");
         }
         Ok(())
     }
