@@ -288,6 +288,7 @@ fn each_word_of_debug() {
         row("help on --debug", "--debug=help"),
         row("two words", "-aHvv --delete").unordered(),
         row("three words", "-aHvvv --protocol=30").unordered(),
+        row("words of arguments sent apart", "-aHvvs --delete").unordered(),
     ]);
 }
 

@@ -26,6 +26,7 @@ use crate::{
     transport::{
         batch::Tape,
         pair::{Giver, Taker},
+        shell::args_line,
     },
     wire::{Pulse, ReadHalf, Reader, Watch, WriteHalf, Writer, read},
 };
@@ -251,6 +252,9 @@ fn open(start: Start<'_>, log: Log) -> Result<Link<'_>> {
     reader.watch(watch.clone());
     writer.watch(watch);
     if let Some(args) = secluded {
+        if log.debug(Debug::Cmd) >= 1 {
+            log.say(LogCode::Client, args_line("protected args", &args));
+        }
         send_args(&mut writer, args, to_wire)?;
     }
     let mut notes = |word, level, line: Vec<u8>| {

@@ -289,13 +289,16 @@ impl<'a> Sender<'a> {
         };
         self.echo(list, entry, request)?;
         head.write(source::data_way(self.transfer, self.writer)?)?;
+        if self.log.debug(Debug::Deltasum) >= 2 {
+            self.log.say(LogCode::Info, bytes!["calling match_sums ", list.shown(entry)]);
+        }
         let tells_before = self.transfer.tells_before();
         if tells_before {
             self.tell(list, entry, About { bits: request.item.flags.0, ..About::default() }, Whom::User);
         } else if !self.transfer.server() && self.log.info(Info::Name) >= 1 && self.tally.per_file() {
             self.log.say(LogCode::Client, entry.path());
         }
-        let moved = self.move_data(list, opened, entry, &sums, how)?;
+        let moved = self.move_data(opened, entry, &sums, how)?;
         if !tells_before || self.transfer.log_format.is_some() {
             let sum = moved.sum.as_deref();
             let sum = self.transfer.shown_sum(entry, sum);

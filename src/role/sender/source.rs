@@ -156,17 +156,7 @@ impl Sender<'_> {
     }
 
     /// Sends the file's content, and its sum unless both ends are here. C: match.c match_sums
-    pub(super) fn move_data(
-        &mut self,
-        list: &List,
-        opened: Opened,
-        entry: Entry<'_>,
-        sums: &Sums,
-        how: Search,
-    ) -> Result<Moved> {
-        if self.log.debug(Debug::Deltasum) >= 2 {
-            self.log.say(LogCode::Info, bytes!["calling match_sums ", list.shown(entry)]);
-        }
+    pub(super) fn move_data(&mut self, opened: Opened, entry: Entry<'_>, sums: &Sums, how: Search) -> Result<Moved> {
         let size = opened.size;
         let moved = match self.hand_over(opened, sums)? {
             None => Moved::default(),

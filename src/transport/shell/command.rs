@@ -103,9 +103,9 @@ fn names_login(argv: &[Vec<u8>]) -> bool {
     argv.windows(2).any(|pair| matches!(pair, [flag, name] if flag == b"-l" && name.first() != Some(&b'-')))
 }
 
-/// What `--debug=CMD` says before the command runs. C: util1.c print_child_argv
-pub fn opening_line(argv: &[Vec<u8>]) -> Vec<u8> {
-    let mut line = b"opening connection using: ".to_vec();
+/// What `--debug=CMD` says of words that go to the other side, behind what they are. C: util1.c print_child_argv
+pub fn args_line(what: &str, argv: &[Vec<u8>]) -> Vec<u8> {
+    let mut line = bytes![what, ": "];
     for word in argv {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b",.-_=+@/".contains(byte);
         if word.iter().all(plain) {
@@ -218,7 +218,10 @@ mod tests {
     #[test]
     fn debug_lines_are_the_reference_s() {
         let argv = [&b"sh"[..], b"-c", b"exit 3", b"host"].map(<[u8]>::to_vec);
-        assert_eq!(opening_line(&argv), b"opening connection using: sh -c \"exit 3\" host  (4 args)");
+        assert_eq!(
+            args_line("opening connection using", &argv),
+            b"opening connection using: sh -c \"exit 3\" host  (4 args)"
+        );
         assert_eq!(words_line(&argv), b"cmd[0]=sh cmd[1]=-c cmd[2]=exit 3 cmd[3]=host ");
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 pub use child::{AFTER_FAILURE, AFTER_INTERRUPT, Child, Ended};
-pub use command::{DEFAULT_SHELL, ShellCommand, login, opening_line, words, words_line};
+pub use command::{DEFAULT_SHELL, ShellCommand, args_line, login, words, words_line};
 pub use stderr::{BACKLOG, Drain};
 
 use crate::{
@@ -47,7 +47,7 @@ pub fn spawn(command: &ShellCommand, wake: &Wake, log: &Log) -> Result<Connectio
         log.say(LogCode::Client, words_line(&argv));
     }
     if log.debug(Debug::Cmd) >= 1 {
-        log.say(LogCode::Client, opening_line(&argv));
+        log.say(LogCode::Client, args_line("opening connection using", &argv));
     }
     let ipc = |what: &[u8], error: &io::Error| {
         let line = bytes!["rsync: [", speaker, "] ", what, ": ", errno_text(error)];
