@@ -453,7 +453,7 @@ fn what_fails_is_told() {
 #[test]
 fn hostile_files() {
     let site = Site::new();
-    for args in ["-aH", "-aH --protocol=29"] {
+    for args in ["-aH", "-aH --protocol=29", "-aXz", "-a --zc=zstd", "-a --zc=lz4"] {
         let made = ours(&site, &format!("{args} --only-write-batch=B src/sub dst"), some, None);
         let whole = fs::read(made.place.join("B")).unwrap();
         let broken = site.dir.path().join("broken");
@@ -471,7 +471,7 @@ fn hostile_files() {
         for len in (0..whole.len()).step_by(whole.len() / 20) {
             assert_ne!(play(&whole[..len], &format!("{args}, cut off at {len}")), 0);
         }
-        for at in (0..180).step_by(4) {
+        for at in (0..180).step_by(4).chain((180..whole.len()).step_by(whole.len() / 40)) {
             let mut bytes = whole.clone();
             bytes[at] ^= 0xff >> (at % 7);
             play(&bytes, &format!("{args}, changed at {at}"));
