@@ -486,7 +486,7 @@ fn memchr(byte: u8, data: &[u8]) -> usize {
 }
 
 /// The head of a batch file, under options that the first byte chooses.
-fn batches(data: &[u8]) {
+pub fn batches(data: &[u8]) {
     let Some((&choice, rest)) = data.split_first() else { return };
     let options = Options {
         dirs: if choice & 1 != 0 { Dirs::Recurse } else { Dirs::Skip },
