@@ -24,35 +24,44 @@ fn list(end: Bytes) -> Bytes {
 
 /// Says a beginning and then a word again and again, all of which must be taken; the most memory that it took.
 fn peak(talk: &Talk, word: &Bytes) -> u64 {
-    let site = tempfile::Builder::new().prefix("oc-rsync-").tempdir().expect("temporary directory");
-    furnish(site.path());
-    let argv = talk.argv(&site.path().join("bytes"));
-    let mut command = process::command(site.path(), &Program::Ours.path(), &argv);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = Stopped(command.spawn().expect("program"));
-    let mut stdin = child.0.stdin.take().expect("piped");
+    let mut child = Started::new(talk);
+    let mut stdin = child.program.stdin.take().expect("piped");
     let taken = stdin.write_all(&talk.bytes).and_then(|()| {
         let many = word.0.repeat(1000);
         (0..WORDS / 1000).try_for_each(|_| stdin.write_all(&many))
     });
     assert!(taken.is_ok(), "{} ({:?}): ended early: {taken:?}", talk.name, talk.seat);
-    let status = fs::read_to_string(format!("/proc/{}/status", child.0.id())).expect("status");
-    peak_of(&status).expect("peak")
+    child.peak()
 }
 
-/// From the text of `/proc/PID/status`.
-fn peak_of(status: &str) -> Option<u64> {
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(peak.trim().trim_end_matches(" kB").parse::<u64>().expect("number") << 10)
+/// A program in a place of its own, that is ended when nothing more is wanted of it.
+struct Started {
+    program: Child,
+    _site: tempfile::TempDir,
 }
 
-/// A program that is ended when nothing more is wanted of it.
-struct Stopped(Child);
+impl Started {
+    fn new(talk: &Talk) -> Self {
+        let site = tempfile::Builder::new().prefix("oc-rsync-").tempdir().expect("temporary directory");
+        furnish(site.path());
+        let argv = talk.argv(&site.path().join("bytes"));
+        let mut command = process::command(site.path(), &Program::Ours.path(), &argv);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Self { program: command.spawn().expect("program"), _site: site }
+    }
 
-impl Drop for Stopped {
+    /// The most memory that it took so far, in bytes.
+    fn peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.program.id())).expect("status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("still there");
+        peak.trim().trim_end_matches(" kB").parse::<u64>().expect("number") << 10
+    }
+}
+
+impl Drop for Started {
     fn drop(&mut self) {
-        let _ = self.0.kill(); // it may be gone
-        let _ = self.0.wait();
+        let _ = self.program.kill(); // it may be gone
+        let _ = self.program.wait();
     }
 }
 
@@ -92,14 +101,9 @@ const MIBS: usize = 300;
 const WINDOW: u64 = 128 << 20;
 
 fn peak_of_bomb(talk: &Talk, word: &Bytes) -> u64 {
-    let site = tempfile::Builder::new().prefix("oc-rsync-").tempdir().expect("temporary directory");
-    furnish(site.path());
-    let argv = talk.argv(&site.path().join("bytes"));
-    let mut command = process::command(site.path(), &Program::Ours.path(), &argv);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = Stopped(command.spawn().expect("program"));
-    let mut stdin = child.0.stdin.take().expect("piped");
-    let mut stdout = child.0.stdout.take().expect("piped");
+    let mut child = Started::new(talk);
+    let mut stdin = child.program.stdin.take().expect("piped");
+    let mut stdout = child.program.stdout.take().expect("piped");
     let end = compressed::framed(&Bytes::new().byte(1));
     let said = talk.bytes.iter().copied().chain(word.0.repeat(MIBS)).chain(end.0).collect::<Vec<_>>();
     stdin.write_all(&said).expect("all is taken");
@@ -110,9 +114,7 @@ fn peak_of_bomb(talk: &Talk, word: &Bytes) -> u64 {
         assert!(count > 0, "{}: it ended otherwise: {}", talk.name, String::from_utf8_lossy(&heard));
         heard.extend_from_slice(&part[..count]);
     }
-    // It still waits for us to close.
-    let status = fs::read_to_string(format!("/proc/{}/status", child.0.id())).expect("status");
-    peak_of(&status).expect("still there")
+    child.peak() // it still waits for us to close
 }
 
 /// What comes out is written and forgotten: only windows of zstd take memory, and no more than one at a time.
