@@ -23,8 +23,8 @@ use crate::{
 };
 
 const BUFFER: usize = 64 * 1024;
-/// From this size on a caller's bytes are written from where they are.
-const DIRECT: usize = 16 * 1024;
+/// From this size on a caller's bytes are written from where they are; the longest chunks of compressed data are gathered.
+const DIRECT: usize = 24 * 1024;
 /// A text is cut into messages of at most this size, which every peer takes.
 const MESSAGE_PIECE: usize = 4096;
 
