@@ -12,7 +12,7 @@ use std::{
 
 use harness::{
     Program, blur,
-    process::{self, Outcome},
+    process::{self, Outcome, Status},
     skip, stand_in,
     tree::{self, Tree},
     zoo,
@@ -172,6 +172,36 @@ fn deletions_at_the_edge_of_a_file_system() {
     assert!(
         told.contains("cannot delete mount point: b-plain/extra\n") && told.contains("deleting gone/1\n"),
         "{told}"
+    );
+}
+
+/// Where nothing can be told, files come all the same, and it is said of each what is missing.
+#[test]
+fn a_file_system_without_attributes() {
+    if !possible("a file system without attributes") {
+        return;
+    }
+    let site = Site::new();
+    zoo::pipe(&site.path("src/pipe"));
+    zoo::set_mode(&site.path("src/c/file"), 0o4755);
+    std::os::unix::fs::symlink("z", site.path("src/link")).expect("link");
+    zoo::settle_dirs(&site.path("src"));
+    let mounts = "mount -t ramfs ramfs dst; cp -a src/z dst";
+    let shell = stand_in().display();
+    let mut told = Vec::new();
+    for paths in [
+        "-M--fake-super src/ dst/".to_owned(),
+        format!("--fake-super -e {shell} far:src/ dst/"),
+        "-XA --fake-super src/ dst/".to_owned(),
+    ] {
+        told.extend(site.differences_in(mounts, &words(&format!("-ai --inplace {paths}")), false));
+    }
+    assert!(told.is_empty(), "{}", told.join("\n"));
+    let outcome = site.run(mounts, Program::Ours, &words("-a -M--fake-super src/ dst/"));
+    let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    assert!(
+        said.contains("failed to write xattr user.rsync.%stat for ") && outcome.status == Status::Exit(23),
+        "{said}"
     );
 }
 

@@ -108,8 +108,8 @@ impl Alternative {
     }
 
     /// What is called `path` there; a link itself.
-    pub fn stat(&self, path: &[u8]) -> io::Result<Stat> {
-        self.root.as_ref().ok_or_else(not_found)?.stat(path)
+    pub fn stat(&self, dest: Dest<'_>, path: &[u8]) -> io::Result<Stat> {
+        dest.stat_in(self.root.as_ref().ok_or_else(not_found)?, path, || self.name(path))
     }
 
     /// How messages call the file of that name.
@@ -187,10 +187,10 @@ mod tests {
     #[test]
     fn directories_are_seen_from_the_destination() {
         let (fixture, alternatives) = opened(&["../alt/", "../link", "../nope", "../file"], false);
-        assert!(alternatives.get(0).unwrap().stat(b"f").unwrap().is_file());
-        assert!(alternatives.get(1).unwrap().stat(b"f").is_ok(), "a link of ours, named by the user");
-        assert!(alternatives.get(2).unwrap().stat(b"f").is_err());
-        assert!(alternatives.get(3).unwrap().stat(b"f").is_err());
+        assert!(alternatives.get(0).unwrap().stat(fixture.dest(), b"f").unwrap().is_file());
+        assert!(alternatives.get(1).unwrap().stat(fixture.dest(), b"f").is_ok(), "a link of ours, named by the user");
+        assert!(alternatives.get(2).unwrap().stat(fixture.dest(), b"f").is_err());
+        assert!(alternatives.get(3).unwrap().stat(fixture.dest(), b"f").is_err());
         let base = fixture.base();
         assert_eq!(alternatives.get(0).unwrap().name(b"f"), format!("{base}/dst/../alt/f").as_bytes());
         let said = format!(
@@ -201,17 +201,17 @@ mod tests {
 
     #[test]
     fn no_link_leads_on_below_an_alternative_directory() {
-        let (_fixture, alternatives) = opened(&["../alt"], false);
+        let (fixture, alternatives) = opened(&["../alt"], false);
         let alternative = alternatives.get(0).unwrap();
-        assert!(alternative.stat(b"below/g").is_ok());
-        assert!(alternative.stat(b"inner/g").is_err());
-        assert!(alternative.stat(b"../file").is_err());
+        assert!(alternative.stat(fixture.dest(), b"below/g").is_ok());
+        assert!(alternative.stat(fixture.dest(), b"inner/g").is_err());
+        assert!(alternative.stat(fixture.dest(), b"../file").is_err());
     }
 
     #[test]
     fn a_destination_that_was_not_made_is_looked_past() {
         let (fixture, alternatives) = opened(&["../alt", "../../nope", "alt"], true);
-        assert!(alternatives.get(0).unwrap().stat(b"f").is_ok());
+        assert!(alternatives.get(0).unwrap().stat(fixture.dest(), b"f").is_ok());
         let base = fixture.base();
         let said =
             format!("--link-dest arg does not exist: {base}/../nope\n--link-dest arg does not exist: {base}/dst/alt\n");

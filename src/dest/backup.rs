@@ -14,6 +14,7 @@ use super::{
     defaults,
     delete::{Remover, Room},
     duplicate::{self, Failure},
+    make,
     places::{Spot, named},
     temp::{self, PlaceError},
     write::WriteBuffer,
@@ -103,7 +104,7 @@ pub fn applies_to_deleted(dest: Dest<'_>, path: &[u8]) -> bool {
 /// It cannot be, which was said, if there is a word for it.
 pub fn keep(remover: &mut Remover<'_>, path: &[u8], prefer: Prefer) -> io::Result<Kept> {
     let dest = remover.dest;
-    let Ok(stat) = dest.root.stat(path) else { return Ok(Kept::Nothing) };
+    let Ok(stat) = dest.stat(path) else { return Ok(Kept::Nothing) };
     let spot = spot(remover, path)?;
     let kept = match dest.rules.dry_run {
         _ if leaves_tree(dest, path, &stat) => Kept::Copied,
@@ -123,7 +124,7 @@ pub fn keep(remover: &mut Remover<'_>, path: &[u8], prefer: Prefer) -> io::Resul
 pub fn duplicate(remover: &mut Remover<'_>, path: &[u8]) -> io::Result<()> {
     let dest = remover.dest;
     let spot = spot(remover, path)?;
-    let stat = dest.root.stat(path)?;
+    let stat = dest.stat(path)?;
     copy_file(dest, path, &spot, &stat, How::default())?;
     tell(dest, path, &spot);
     Ok(())
@@ -169,7 +170,7 @@ fn leaves_tree(dest: Dest<'_>, path: &[u8], stat: &Stat) -> bool {
     if !(dest.options.links && dest.options.safe_links && stat.is_symlink()) {
         return false;
     }
-    let target = dest.root.read_link(path).unwrap_or_default();
+    let target = dest.rules.read_link(dest.root, path).unwrap_or_default();
     let unsafe_link = unsafe_symlink(&target, path);
     if unsafe_link && dest.log.info(Info::Symsafe) >= 1 {
         let line = match &target[..] {
@@ -294,7 +295,7 @@ fn copy(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>) -> io::Result
 }
 
 fn make_node(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>) -> bool {
-    let done = spot.root.mknod(&spot.path, stat.mode, stat.rdev);
+    let done = make::special(dest, spot.root, &spot.path, stat.mode, stat.rdev);
     match &done {
         Ok(()) => debug(dest, "DEVICE", path),
         Err(error) => {
@@ -305,8 +306,8 @@ fn make_node(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>) -> bool 
 }
 
 fn make_link(dest: Dest<'_>, path: &[u8], spot: &Spot<'_>) -> bool {
-    let target = dest.root.read_link(path).unwrap_or_default();
-    let done = spot.root.symlink(&target, &spot.path);
+    let target = dest.rules.read_link(dest.root, path).unwrap_or_default();
+    let done = make::symlink(dest, spot.root, &target, &spot.path);
     match &done {
         Ok(()) => debug(dest, "SYMLINK", path),
         Err(error) => {
@@ -319,8 +320,8 @@ fn make_link(dest: Dest<'_>, path: &[u8], spot: &Spot<'_>) -> bool {
 
 /// The access control lists of what goes to the backups, where such are kept.
 fn acls_of(dest: Dest<'_>, path: &[u8], stat: &Stat) -> Option<Acls> {
-    dest.rules.acls.filter(|bearers| bearers.have(stat.mode))?;
-    let read = dest.root.xattrs(path, |on| Ok(Acls::read(on, stat.mode)));
+    let bearers = dest.rules.acls.filter(|bearers| bearers.have(stat.mode))?;
+    let read = dest.root.xattrs(path, |on| Ok(bearers.read(on, stat.mode)));
     let told = |(which, error): (Which, _)| {
         let what = bytes!["get_acl: xacl_get(", path, ", ", which.name(), ")"];
         dest.log.syserr(LogCode::ErrorXfer, what, &error);
@@ -451,8 +452,16 @@ impl BackupDir {
         error
     }
 
+    /// The directory at the destination that a new one is like; one that is reached over a link is as it is.
+    fn like(&self, dest: Dest<'_>, dir: &[u8]) -> io::Result<Stat> {
+        match dest.stat(dir)? {
+            stat if stat.is_dir() => Ok(stat),
+            _ => dest.root.stat_follow(dir),
+        }
+    }
+
     fn adopt_attributes(&self, dest: Dest<'_>, root: &Root, dir: &[u8]) {
-        let like = match dest.root.stat_follow(dir) {
+        let like = match self.like(dest, dir) {
             Ok(stat) => stat,
             Err(error) => {
                 let line = bytes!["backup stat ", dest.names.full(dir), " failed"];

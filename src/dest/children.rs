@@ -8,14 +8,13 @@ use std::{
 use super::{Dest, places::Spot};
 use crate::{
     bytes,
+    error::Result,
     flist::{Flags, MAX_PATH, dump::tell_listing, io_error, order::Order},
     fs::{Scan, scan},
     log::{Log, LogCode, Progress},
+    meta::fake,
     options::{Debug, Info},
-    sys::{
-        at::with_name,
-        stat::{Stat, lstat_at},
-    },
+    sys::stat::Stat,
 };
 
 /// Something that may have to go.
@@ -78,7 +77,7 @@ pub struct Lister {
     order: Order,
     /// The effective user, whose own write-protected directories are unlocked first.
     euid: u32,
-    /// Permissions are wanted too, not types alone.
+    /// Permissions are wanted too, or directories do not tell the types.
     looks: bool,
     /// The file system that `-x` keeps us on. C: filesystem_dev
     pub filesystem: u64,
@@ -96,7 +95,7 @@ pub struct Lister {
 impl Lister {
     /// `tells_modes`: whoever is told of a deletion may show permissions.
     pub fn new(dest: Dest<'_>, order: Order, euid: u32, filesystem: u64, tells_modes: bool) -> Self {
-        let looks = tells_modes || !dest.rules.privileged || dest.log.debug(Debug::Del) >= 2;
+        let looks = tells_modes || !dest.rules.privileged || dest.rules.faked || dest.log.debug(Debug::Del) >= 2;
         Self {
             order,
             euid,
@@ -118,25 +117,30 @@ impl Lister {
         dest: Dest<'_>,
         spot: &Spot<'_>,
         mut judge: impl FnMut(&[u8], bool) -> Judged,
-    ) -> Vec<Child> {
+    ) -> Result<Vec<Child>> {
         self.counter.iter_mut().for_each(Counter::begin);
-        let children = self.read(dest, spot, &mut judge);
+        let children = self.read(dest, spot, &mut judge)?;
         if dest.log.debug(Debug::Flist) >= 3 {
             self.tell_met(dest, spot.shown());
         }
-        children
+        Ok(children)
     }
 
-    fn read(&mut self, dest: Dest<'_>, spot: &Spot<'_>, judge: &mut impl FnMut(&[u8], bool) -> Judged) -> Vec<Child> {
+    fn read(
+        &mut self,
+        dest: Dest<'_>,
+        spot: &Spot<'_>,
+        judge: &mut impl FnMut(&[u8], bool) -> Judged,
+    ) -> Result<Vec<Child>> {
         let mut children = Vec::new();
         let path = spot.shown();
         let dir = match spot.root.open_dir(&spot.path) {
             Ok(dir) => dir,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return children,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(children),
             Err(error) => {
                 self.io_error |= io_error::GENERAL;
                 dest.failed("opendir ", path, " failed", &error);
-                return children;
+                return Ok(children);
             }
         };
         let room = (MAX_PATH - 1).saturating_sub(path.len());
@@ -145,7 +149,7 @@ impl Lister {
         loop {
             match scan.next(&*dir) {
                 Ok(Some(item)) if item.name.len() >= room => self.too_long(dest, path, item.name, room),
-                Ok(Some(item)) => children.extend(self.child(dest, dir.as_fd(), path, item, judge)),
+                Ok(Some(item)) => children.extend(self.child(dest, dir.as_fd(), path, item, judge)?),
                 Ok(None) => break,
                 Err(error) => {
                     self.io_error |= io_error::GENERAL;
@@ -157,7 +161,7 @@ impl Lister {
         }
         self.scan = scan;
         sort(&mut children, self.order);
-        children
+        Ok(children)
     }
 
     fn too_long(&mut self, dest: Dest<'_>, path: &[u8], name: &[u8], room: usize) {
@@ -173,23 +177,23 @@ impl Lister {
         path: &[u8],
         item: scan::Item<'_>,
         judge: &mut impl FnMut(&[u8], bool) -> Judged,
-    ) -> Option<Child> {
+    ) -> Result<Option<Child>> {
         let devices = dest.options.one_file_system > 0;
         let mut stat = None;
         let mut is_dir = item.kind == scan::Kind::Dir;
         if item.kind == scan::Kind::Unknown || is_dir && devices {
-            let looked = self.look(dest, dir, path, item.name)?;
+            let Some(looked) = self.look(dest, dir, path, item.name)? else { return Ok(None) };
             is_dir = looked.is_dir();
             stat = Some(looked);
         }
         let mount = devices && is_dir && stat.is_some_and(|stat| stat.dev != self.filesystem);
         if mount && dest.options.one_file_system > 1 {
             self.tell_skipped(dest, path, item.name);
-            return None;
+            return Ok(None);
         }
         let judged = judge(item.name, is_dir);
         if judged == Judged::Protected {
-            return None;
+            return Ok(None);
         }
         if dest.log.debug(Debug::Flist) >= 2 {
             let (who, name) = (dest.log.speaker().name(), inside(path, item.name));
@@ -198,35 +202,40 @@ impl Lister {
         self.counter.iter_mut().for_each(|counter| counter.meet(dest.log));
         if dest.log.debug(Debug::Flist) >= 3 {
             let looked = match stat {
-                Some(stat) => stat,
+                Some(stat) => Some(stat),
                 None => self.look(dest, dir, path, item.name)?,
             };
+            let Some(looked) = looked else { return Ok(None) };
             let flags = if mount { Flags::MOUNT_DIR } else { Flags::NONE };
             self.met.push((item.name.into(), looked, flags));
             stat = Some(looked);
         }
         if judged == Judged::Wanted && !mount {
-            return None;
+            return Ok(None);
         }
         if stat.is_none() && self.looks {
-            stat = Some(self.look(dest, dir, path, item.name)?);
+            stat = self.look(dest, dir, path, item.name)?;
+            if stat.is_none() {
+                return Ok(None);
+            }
         }
-        Some(Child {
+        Ok(Some(Child {
             name: item.name.into(),
             mode: stat.map_or_else(|| plain_mode(item.kind), |stat| stat.mode),
             mount,
             locked: stat.is_some_and(|stat| self.is_locked(dest, &stat)),
-        })
+        }))
     }
 
-    fn look(&mut self, dest: Dest<'_>, dir: BorrowedFd<'_>, path: &[u8], name: &[u8]) -> Option<Stat> {
-        match with_name(name, |name| lstat_at(dir, name)) {
-            Ok(stat) => Some(stat),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None, // gone by itself
+    /// `None`: it cannot be looked at, of which was complained, or it is gone by itself.
+    fn look(&mut self, dest: Dest<'_>, dir: BorrowedFd<'_>, path: &[u8], name: &[u8]) -> Result<Option<Stat>> {
+        match fake::unless_fatal(dest.stat_at(dir, name, || inside(path, name)))? {
+            Ok(stat) => Ok(Some(stat)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
                 self.io_error |= io_error::GENERAL;
                 dest.failed("readlink_stat(", &inside(path, name), ") failed", &error);
-                None
+                Ok(None)
             }
         }
     }
@@ -289,7 +298,7 @@ mod tests {
         });
         assert_eq!(lister.io_error, 0);
         let shown = |child: Child| (String::from_utf8(child.name.into()).unwrap(), child.mode & libc::S_IFMT);
-        children.into_iter().map(shown).collect()
+        children.unwrap().into_iter().map(shown).collect()
     }
 
     #[test]
@@ -316,9 +325,9 @@ mod tests {
         fs::write(fixture.path().join("file"), "").unwrap();
         let (dest, everything) = (fixture.dest(), |_: &[u8], _: bool| Judged::Extraneous);
         let mut lister = Lister::new(dest, Order::Tree, 0, 0, false);
-        assert!(lister.children(dest, &Spot::of(dest, b"gone"), everything).is_empty());
+        assert!(lister.children(dest, &Spot::of(dest, b"gone"), everything).unwrap().is_empty());
         assert_eq!((lister.io_error, fixture.said()), (0, String::new()));
-        assert!(lister.children(dest, &Spot::of(dest, b"file"), everything).is_empty());
+        assert!(lister.children(dest, &Spot::of(dest, b"file"), everything).unwrap().is_empty());
         let line = format!("rsync: [receiver] opendir \"{}/file\" failed: Not a directory (20)\n", fixture.base());
         assert_eq!((lister.io_error, fixture.said()), (io_error::GENERAL, line));
     }

@@ -370,6 +370,11 @@ impl<'a> Remover<'a> {
             }
             Judged::Extraneous
         });
+        let children = children.unwrap_or_else(|error| {
+            removals.failed = Some(error);
+            ended = Ended::Stopped;
+            Vec::new()
+        });
         Level { path_len: path.len(), mode, children, ended }
     }
 

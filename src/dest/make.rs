@@ -9,7 +9,7 @@ use super::{
     delete::{Remover, Room},
     temp,
 };
-use crate::{bytes, log::LogCode, sys::stat::Stat, text::path::split};
+use crate::{bytes, fs::Root, log::LogCode, meta::fake, sys::stat::Stat, text::path::split};
 
 /// A node to be made.
 #[derive(Clone, Copy, Debug)]
@@ -110,10 +110,20 @@ pub fn node(remover: &mut Remover<'_>, path: &[u8], node: Node<'_>, existing: Op
 
 fn create(dest: Dest<'_>, node: Node<'_>, path: &[u8]) -> io::Result<()> {
     match node {
-        Node::Symlink { target } => dest.root.symlink(target, path),
-        Node::Special { mode, rdev } => dest.root.mknod(path, mode, rdev),
+        Node::Symlink { target } => symlink(dest, dest.root, target, path),
+        Node::Special { mode, rdev } => special(dest, dest.root, path, mode, rdev),
         Node::HardLink { leader } => dest.root.link(leader, dest.root, path),
     }
+}
+
+/// Makes a symlink in any tree, or what stands for one.
+pub(super) fn symlink(dest: Dest<'_>, root: &Root, target: &[u8], path: &[u8]) -> io::Result<()> {
+    if dest.rules.faked { fake::symlink(root, target, path) } else { root.symlink(target, path) }
+}
+
+/// The same for a device, pipe or socket.
+pub(super) fn special(dest: Dest<'_>, root: &Root, path: &[u8], mode: u32, rdev: (u32, u32)) -> io::Result<()> {
+    if dest.rules.faked { fake::node(root, path) } else { root.mknod(path, mode, rdev) }
 }
 
 fn complain(dest: Dest<'_>, node: Node<'_>, path: &[u8], error: &io::Error) {

@@ -16,7 +16,10 @@ pub mod target;
 pub mod temp;
 pub mod write;
 
-use std::{io, os::fd::AsFd};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use self::places::Places;
 use crate::{
@@ -27,12 +30,12 @@ use crate::{
     meta::{
         Names, Rules, Wanted,
         apply::{Changed, How, Setter, Target},
-        xattr,
+        fake, xattr,
     },
     options::Options,
     sys::{
         at::with_name,
-        stat::{Stat, stat_at},
+        stat::{Stat, lstat_at, stat_at},
     },
 };
 
@@ -53,12 +56,37 @@ impl<'a> Dest<'a> {
     /// one, even if it leads where the tree's rule will let nobody go: it stays, and what would go through it fails.
     /// C: flist.c link_stat
     pub fn look(self, path: &[u8], through_links: bool) -> io::Result<Stat> {
-        let stat = self.root.stat(path)?;
+        let stat = self.stat(path)?;
         if !through_links || !stat.is_symlink() {
             return Ok(stat);
         }
         let (dir, leaf) = self.root.parent(path)?;
         Ok(with_name(leaf, |leaf| stat_at(dir.as_fd(), leaf)).ok().filter(Stat::is_dir).unwrap_or(stat))
+    }
+
+    /// What stands at `path`, a link itself; with `--fake-super` as it is told. C: xattrs.c x_lstat
+    ///
+    /// # Errors
+    /// With `--fake-super` see [`fake::look`].
+    pub fn stat(self, path: &[u8]) -> io::Result<Stat> {
+        self.stat_in(self.root, path, || path.to_vec())
+    }
+
+    /// The same in another tree, where messages call it `shown`.
+    pub fn stat_in(self, root: &Root, path: &[u8], shown: impl Fn() -> Vec<u8>) -> io::Result<Stat> {
+        if !self.rules.faked {
+            return root.stat(path);
+        }
+        let (dir, leaf) = root.parent(path)?;
+        self.stat_at(dir.as_fd(), leaf, shown)
+    }
+
+    /// The same by a name in an open directory.
+    pub fn stat_at(self, dir: BorrowedFd<'_>, name: &[u8], shown: impl Fn() -> Vec<u8>) -> io::Result<Stat> {
+        with_name(name, |name| match self.rules.faked {
+            true => Ok(fake::look(dir, name, &|| self.names.full(&shown()), self.log)?.0),
+            false => lstat_at(dir, name),
+        })
     }
 
     /// Gives what stands at `path` its attributes; `stat` is what it has now. C: rsync.c set_file_attrs
@@ -71,7 +99,7 @@ impl<'a> Dest<'a> {
         if self.rules.dry_run {
             return Changed { mode: true, ..Changed::default() };
         }
-        match self.root.stat(path) {
+        match self.stat(path) {
             Ok(stat) => self.set_attrs(path, wanted, &stat, How { fresh: true, ..How::default() }),
             Err(error) => {
                 self.failed("stat ", path, " failed", &error);

@@ -16,7 +16,7 @@ use crate::{
     bytes,
     fs::Root,
     log::LogCode,
-    meta::{Wanted, xattr},
+    meta::{Wanted, fake, xattr},
     sys::stat::{Stat, stat_fd},
     text::path,
 };
@@ -229,6 +229,9 @@ impl Temps {
     /// its list of who may do what is still to come.
     fn first_mode(&self, dest: Dest<'_>, wanted: &Wanted<'_>) -> u32 {
         let rules = dest.rules;
+        if rules.faked {
+            return fake::new_file_mode(wanted.mode);
+        }
         let right_owners = self.birth.is_some_and(|birth| {
             (!rules.owner || !rules.privileged || birth.uid == wanted.uid)
                 && (!rules.group || wanted.gid.is_none_or(|gid| birth.gid == gid))

@@ -32,7 +32,7 @@ impl Walker {
             self.list_path(segment, source, b".", None, Flags::IMPLIED_DIR, Level::Found)?;
         }
         let follow = self.examiner.copy_dirlinks || argument.kind != NameKind::Normal;
-        let Some(stat) = self.stat_argument(source, name, follow) else { return Ok(()) };
+        let Some(stat) = self.stat_argument(source, name, follow)? else { return Ok(()) };
         if argument.kind != NameKind::Dot && stat.mode != 0 && self.argument_excluded(source, name, stat.is_dir()) {
             return Ok(());
         }
@@ -101,11 +101,11 @@ impl Walker {
     }
 
     /// What an argument is; one that is missing is complained of, left out, or has mode 0, as the options want it.
-    fn stat_argument(&mut self, source: u32, name: &[u8], follow: bool) -> Option<Stat> {
+    fn stat_argument(&mut self, source: u32, name: &[u8], follow: bool) -> Result<Option<Stat>> {
         let Self { sources, examiner, .. } = self;
-        let (source, trees) = opened(sources, source)?;
-        let error = match examiner.link_stat_named(&trees, name, follow) {
-            Ok(stat) => return Some(stat),
+        let Some((source, trees)) = opened(sources, source) else { return Ok(None) };
+        let error = match examiner.link_stat_named((source, &trees), name, follow)? {
+            Ok(stat) => return Ok(Some(stat)),
             Err(error) => error,
         };
         if is_untrusted_link(&error) {
@@ -113,8 +113,8 @@ impl Walker {
         }
         let gone = error.raw_os_error() == Some(libc::ENOENT);
         match self.plan.missing {
-            Missing::Ignore if gone => return None,
-            Missing::Delete if gone => return Some(Stat::default()),
+            Missing::Ignore if gone => return Ok(None),
+            Missing::Delete if gone => return Ok(Some(Stat::default())),
             _ => {}
         }
         if !gone {
@@ -122,7 +122,7 @@ impl Walker {
         }
         let what = bytes!["link_stat ", source.full_name(name), " failed"];
         examiner.log.syserr(LogCode::ErrorXfer, what, &error);
-        None
+        Ok(None)
     }
 
     /// Lists one name that was not found by reading a directory; its position.
@@ -230,7 +230,7 @@ impl Walker {
                 NameKind::Missing => Some(Stat::default()),
                 NameKind::Slash | NameKind::Dot => {
                     let Some((named, trees)) = opened(&self.sources, source) else { continue };
-                    match self.examiner.link_stat_named(&trees, &name, true) {
+                    match self.examiner.link_stat_named((named, &trees), &name, true)? {
                         Ok(stat) => Some(stat),
                         Err(error) => {
                             self.examiner.lost(named.full_name(&name), true, &error);

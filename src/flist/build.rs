@@ -324,7 +324,7 @@ impl Walker {
         self.sources.go_to(source, &self.examiner.log);
         if self.plan.inc_recurse && self.parent.is_some() && self.examiner.one_file_system > 0 {
             let Some((named, trees)) = opened(&self.sources, source) else { return Ok(()) };
-            match self.examiner.link_stat_named(&trees, path, self.examiner.copy_dirlinks) {
+            match self.examiner.link_stat_named((named, &trees), path, self.examiner.copy_dirlinks)? {
                 Ok(stat) => self.examiner.filesystem = stat.dev,
                 Err(error) => {
                     self.examiner.lost(named.full_name(path), true, &error);

@@ -23,9 +23,9 @@ use crate::{
     log::{Log, LogCode, Speaker},
     meta::{
         acl::{Acls, Bearers, Which},
-        read, xattr,
+        fake, read, xattr,
     },
-    options::{Debug, Dirs, Info, Options},
+    options::{Debug, Dirs, Info, Options, Super},
     proto::{Protocol, negotiate},
     sys::{at, clock, iconv::Stop, stat, stat::Stat, xattr::On},
     text::{mode::Chmod, path},
@@ -66,6 +66,9 @@ pub(super) struct Place<'a> {
     pub found: bool,
 }
 
+/// How messages call a file.
+type Shown<'a> = dyn Fn() -> Vec<u8> + 'a;
+
 /// What the options say about looking at files.
 pub(super) struct Examiner {
     pub dirs: bool,
@@ -77,6 +80,8 @@ pub(super) struct Examiner {
     copy_devices: bool,
     /// Access control lists are listed; of devices, of special files only where these are.
     acls: Option<Bearers>,
+    /// What files are is told by an attribute (`--fake-super`).
+    faked: bool,
     atimes: bool,
     owner: bool,
     group: bool,
@@ -118,6 +123,7 @@ impl Examiner {
             one_file_system: options.one_file_system,
             copy_devices: options.copy_devices,
             acls: options.acls.then(|| Bearers::new(options)),
+            faked: options.super_user == Super::Fake,
             atimes: options.atimes > 0,
             owner: options.owner,
             group: options.group,
@@ -170,42 +176,64 @@ impl Examiner {
         }
     }
 
-    /// C: flist.c link_stat_at
-    pub fn link_stat(&self, dir: BorrowedFd<'_>, leaf: &[u8], follow_dirs: bool) -> io::Result<Stat> {
+    /// `shown` is how messages call the file. C: flist.c link_stat_at, link_stat
+    fn link_stat(&self, dir: BorrowedFd<'_>, leaf: &[u8], follow_dirs: bool, shown: &Shown<'_>) -> io::Result<Stat> {
         at::with_name(leaf, |leaf| {
-            if self.copy_links {
-                return stat::stat_at(dir, leaf);
+            let (own, is_link) = match self.faked {
+                true => fake::look(dir, leaf, shown, &self.log)?,
+                false if self.copy_links => return stat::stat_at(dir, leaf),
+                false => stat::lstat_at(dir, leaf).map(|stat| (stat, stat.is_symlink()))?,
+            };
+            match is_link {
+                true if self.copy_links => stat::stat_at(dir, leaf),
+                true if follow_dirs => Ok(stat::stat_at(dir, leaf).ok().filter(Stat::is_dir).unwrap_or(own)),
+                _ => Ok(own),
             }
-            let own = stat::lstat_at(dir, leaf)?;
-            if !follow_dirs || !own.is_symlink() {
-                return Ok(own);
-            }
-            Ok(stat::stat_at(dir, leaf).ok().filter(Stat::is_dir).unwrap_or(own))
         })
     }
 
     /// As `link_stat` by a path of the list.
-    pub fn link_stat_named(&self, trees: &Trees, path: &[u8], follow_dirs: bool) -> io::Result<Stat> {
-        let (dir, leaf) = trees.parent(path)?;
-        let stat = self.link_stat(dir.as_fd(), leaf, false)?;
-        if !follow_dirs || !stat.is_symlink() {
-            return Ok(stat);
-        }
-        trees.may_follow(path)?;
-        self.link_stat(dir.as_fd(), leaf, true)
+    ///
+    /// # Errors
+    /// What ends the run, and what is wrong with the file.
+    pub fn link_stat_named(
+        &self,
+        (source, trees): (&Source, &Trees),
+        path: &[u8],
+        follow_dirs: bool,
+    ) -> Result<io::Result<Stat>> {
+        let shown = || source.full_name(path);
+        let look = || {
+            let (dir, leaf) = trees.parent(path)?;
+            let stat = self.link_stat(dir.as_fd(), leaf, false, &shown)?;
+            if !follow_dirs || !stat.is_symlink() {
+                return Ok(stat);
+            }
+            trees.may_follow(path)?;
+            self.link_stat(dir.as_fd(), leaf, true, &shown)
+        };
+        fake::unless_fatal(look())
     }
 
     /// Metadata, and for a symlink what it points to in `self.target`. C: flist.c readlink_stat
     fn readlink_stat(&mut self, place: Place<'_>, segment: &Segment, known: Option<Stat>) -> io::Result<Stat> {
         let mut stat = match known {
             Some(stat) => stat,
-            None => self.link_stat(place.at, place.leaf, self.copy_dirlinks)?,
+            None => self.link_stat(place.at, place.leaf, self.copy_dirlinks, &|| full_name(segment, place))?,
         };
         self.target.clear();
         if !stat.is_symlink() {
             return Ok(stat);
         }
-        at::with_name(place.leaf, |leaf| at::read_link(place.at, leaf, &mut self.target))?;
+        let is_link = at::with_name(place.leaf, |leaf| {
+            if self.faked
+                && let Some(text) = fake::read_link(place.at, leaf)?
+            {
+                self.target = text;
+                return Ok(false);
+            }
+            at::read_link(place.at, leaf, &mut self.target).map(|()| true)
+        })?;
         if self.copy_unsafe_links {
             let name = path_of(segment, place);
             if path::unsafe_symlink(&self.target, &name) {
@@ -213,7 +241,9 @@ impl Examiner {
                     let line = bytes!["copying unsafe symlink \"", name, "\" -> \"", self.target, "\""];
                     self.log.say(LogCode::Info, line);
                 }
-                stat = at::with_name(place.leaf, |leaf| stat::stat_at(place.at, leaf))?;
+                if is_link {
+                    stat = at::with_name(place.leaf, |leaf| stat::stat_at(place.at, leaf))?;
+                }
             }
         }
         if self.unmunge {
@@ -233,7 +263,7 @@ impl Examiner {
         level: Level,
     ) -> Result<Option<usize>> {
         let mut flags = flags;
-        let stat = match self.readlink_stat(place, segment, known) {
+        let stat = match fake::unless_fatal(self.readlink_stat(place, segment, known))? {
             Ok(stat) => stat,
             Err(error) => {
                 let hidden = matches!(level, Level::Found | Level::Passed)
@@ -294,7 +324,7 @@ impl Examiner {
     pub fn excludes_unseen(&self, place: Place<'_>, segment: &Segment, kind: Kind) -> Option<bool> {
         let follows = self.copy_links || self.copy_dirlinks || self.copy_unsafe_links;
         let is_dir = match kind {
-            _ if self.filters.is_empty() => return None,
+            _ if self.filters.is_empty() || self.faked => return None,
             Kind::Unknown => return None,
             Kind::Symlink if follows => return None,
             Kind::Dir if self.one_file_system > 0 || !self.dirs => return None,
@@ -355,7 +385,7 @@ impl Examiner {
             _ => stat.mode,
         };
         let acls = match self.acls {
-            Some(bearers) if bearers.have(mode) => match self.acls_of(place, mode, segment) {
+            Some(bearers) if bearers.have(mode) => match self.acls_of(bearers, place, mode, segment) {
                 Some(acls) => Some(acls.stripped(mode)).filter(|acls| !acls.is_empty()),
                 None => return Ok(None),
             },
@@ -403,15 +433,15 @@ impl Examiner {
     }
 
     /// The lists of what was found there; `None`: they cannot be read, which was said.
-    fn acls_of(&mut self, place: Place<'_>, mode: u32, segment: &Segment) -> Option<Acls> {
+    fn acls_of(&mut self, bearers: Bearers, place: Place<'_>, mode: u32, segment: &Segment) -> Option<Acls> {
         let follow = self.copy_links || self.copy_unsafe_links || self.copy_dirlinks;
         let read = at::with_name(place.leaf, |leaf| {
             Ok(if follow {
-                Acls::read(On::Handle(at::open(place.at, leaf, libc::O_PATH, 0)?.as_fd()), mode)
+                bearers.read(On::Handle(at::open(place.at, leaf, libc::O_PATH, 0)?.as_fd()), mode)
             } else if place.leaf == b"." {
-                Acls::read(On::Handle(place.at), mode)
+                bearers.read(On::Handle(place.at), mode)
             } else {
-                Acls::read(On::Named(place.at, leaf), mode)
+                bearers.read(On::Named(place.at, leaf), mode)
             })
         });
         match read.unwrap_or_else(|error| Err((Which::Access, error))) {

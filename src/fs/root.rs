@@ -338,6 +338,15 @@ impl Root {
         self.or_by_handle(done, rel, |fd| at::set_times_handle(fd, atime, mtime))
     }
 
+    /// A handle on `rel`, a link itself: good for metadata, whatever becomes of the name.
+    pub fn hold(&self, rel: &[u8]) -> io::Result<OwnedFd> {
+        let (dir, leaf) = self.parent(rel)?;
+        if leaf == b"." {
+            return dir.try_clone();
+        }
+        at::with_name(leaf, |leaf| at::open_handle(dir.as_fd(), leaf))
+    }
+
     /// Works on the extended attributes of `rel`, of a link itself.
     pub fn xattrs<T>(&self, rel: &[u8], act: impl FnOnce(xattr::On<'_>) -> io::Result<T>) -> io::Result<T> {
         let (dir, leaf) = self.parent(rel)?;

@@ -6,9 +6,9 @@
 
 use std::{ffi::CStr, io, sync::Arc};
 
-use super::Kind;
+use super::{Kind, fake};
 use crate::{
-    options::Options,
+    options::{Options, Super},
     sys::xattr::{self, On},
 };
 
@@ -55,11 +55,13 @@ pub struct Acls {
 pub struct Bearers {
     devices: bool,
     specials: bool,
+    /// They are told by attributes of our own (`--fake-super`).
+    faked: bool,
 }
 
 impl Bearers {
     pub fn new(options: &Options) -> Self {
-        Self { devices: options.devices, specials: options.specials }
+        Self { devices: options.devices, specials: options.specials, faked: options.super_user == Super::Fake }
     }
 
     /// C: in acls.c get_acl
@@ -70,6 +72,32 @@ impl Bearers {
             Kind::Special => self.specials,
             Kind::Symlink | Kind::Unsupported => false,
         }
+    }
+
+    pub fn are_faked(self) -> bool {
+        self.faked
+    }
+
+    /// What the file has that `mode` is of; where there are no lists at all, what the mode says. C: acls.c get_acl
+    ///
+    /// # Errors
+    /// With the list that cannot be read.
+    pub fn read(self, on: On<'_>, mode: u32) -> Result<Acls, (Which, io::Error)> {
+        let read = |which| {
+            if self.faked {
+                return fake::acl::read(on, which, mode).map_err(|error| (which, error));
+            }
+            let read = Acl::read(on, which).map_err(|error| (which, error))?;
+            Ok(read.unwrap_or_else(|| if which == Which::Access { Acl::of_mode(mode) } else { Acl::default() }))
+        };
+        let access = read(Which::Access)?;
+        let default = if is_dir(mode) { read(Which::Default)? } else { Acl::default() };
+        Ok(Acls { access: access.into(), default: default.into() })
+    }
+
+    /// Gives a file a list as it stands; an empty one takes the default list away. C: acls.c set_rsync_acl
+    pub fn write(self, acl: &Acl, on: On<'_>, which: Which) -> io::Result<()> {
+        if self.faked { fake::acl::write(acl, on, which) } else { acl.write(on, which) }
     }
 }
 
@@ -98,17 +126,6 @@ impl Which {
 }
 
 impl Acls {
-    /// What the file has that `mode` is of; where there are no lists at all, what the mode says. C: acls.c get_acl
-    ///
-    /// # Errors
-    /// With the list that cannot be read.
-    pub fn read(on: On<'_>, mode: u32) -> Result<Self, (Which, io::Error)> {
-        let read = |which| Acl::read(on, which).map_err(|error| (which, error));
-        let access = read(Which::Access)?.unwrap_or_else(|| Acl::of_mode(mode));
-        let default = if is_dir(mode) { read(Which::Default)?.unwrap_or_default() } else { Acl::default() };
-        Ok(Self { access: access.into(), default: default.into() })
-    }
-
     /// Leaves out what the mode says anyway.
     pub fn stripped(mut self, mode: u32) -> Self {
         Arc::make_mut(&mut self.access).strip(mode);
@@ -145,8 +162,7 @@ impl Acl {
         }
     }
 
-    /// Gives a file the list as it stands; an empty one takes the default list away. C: acls.c set_rsync_acl
-    pub fn write(&self, on: On<'_>, which: Which) -> io::Result<()> {
+    fn write(&self, on: On<'_>, which: Which) -> io::Result<()> {
         if which == Which::Access || self.user_obj.is_some() {
             return xattr::set(on, which.attribute(), &self.encode());
         }

@@ -5,6 +5,7 @@ use std::{fs::File, io, os::fd::AsFd};
 use super::{
     Kind, MODE_BITS, Names, Rules, Wanted,
     acl::{Acl, Acls, Bearers, Which},
+    fake,
     xattr::Subject,
 };
 use crate::{
@@ -83,14 +84,22 @@ impl Setter<'_> {
     /// how messages call it. A failure is said and ends the work on this file. C: rsync.c set_file_attrs
     pub fn set(self, target: Target<'_>, name: &[u8], wanted: &Wanted<'_>, stat: &Stat, how: How) -> Changed {
         let mut changed = Changed::default();
+        let keeps = self.rules.faked && !self.rules.dry_run;
+        let known = if keeps { self.recall(target, name) } else { None };
+        let stat = &known.as_ref().map_or(*stat, |known| known.stat(stat));
         let new_mode = self.mode_for(wanted, stat, how);
         let bearers = self.rules.acls.filter(|_| !how.same_acls);
         let held = bearers.and_then(|bearers| self.acls_of(target, name, wanted, stat, bearers));
         let done = self.set_owner(target, name, wanted, stat, &mut changed).and_then(|mode| {
+            if let Some(known) = &known {
+                self.keep_told(known, name, wanted, new_mode);
+            }
             let now = &self.set_xattrs(target, name, wanted, Stat { mode, ..*stat }, how);
             self.set_times(target, name, wanted, now, how, &mut changed)?;
             let with_acls = match bearers {
-                Some(_) => self.set_acls(target, name, wanted, held.as_ref(), (mode, new_mode), &mut changed),
+                Some(bearers) => {
+                    self.set_acls((target, bearers), name, wanted, held.as_ref(), (mode, new_mode), &mut changed)
+                }
                 None => mode,
             };
             if with_acls != mode {
@@ -130,7 +139,7 @@ impl Setter<'_> {
             }
         }
         let mut mode = stat.mode;
-        if !self.rules.dry_run {
+        if self.rules.sets_them() {
             if let Err(error) = target.chown(uid, gid) {
                 let what = if uid.is_some() { "chown" } else { "chgrp" };
                 self.failed(bytes![what, " ", self.names.full(name), " failed"], &error);
@@ -160,7 +169,7 @@ impl Setter<'_> {
         let locked = stat.mode & libc::S_IWUSR == 0 && !stat.is_symlink() && policy.is_unprivileged();
         let unlocked = locked && target.chmod((stat.mode & MODE_BITS) | libc::S_IWUSR).is_ok();
         let full = || self.names.full(name);
-        let held = matches!(stat.kind(), libc::S_IFREG | libc::S_IFDIR | libc::S_IFIFO);
+        let held = is_held(stat.mode);
         let applied = target.xattrs(|on| Ok(policy.apply(list, Subject { held, ..Subject::new(on, &full, self.log) })));
         if unlocked && let Err(error) = target.chmod(stat.mode & MODE_BITS) {
             self.failed(bytes!["failed to set permissions on ", full()], &error);
@@ -218,7 +227,7 @@ impl Setter<'_> {
         if (new ^ old) & MODE_BITS == 0 || Kind::of(new) == Kind::Symlink {
             return Some(());
         }
-        if !self.rules.dry_run
+        if self.rules.sets_them()
             && let Err(error) = target.chmod(new & MODE_BITS)
         {
             self.failed(bytes!["failed to set permissions on ", self.names.full(name)], &error);
@@ -240,7 +249,7 @@ impl Setter<'_> {
         if wanted.kind() == Kind::Symlink || !bearers.have(stat.mode) {
             return Some(Acls::default());
         }
-        let read = target.xattrs(|on| Ok(Acls::read(on, stat.mode)));
+        let read = target.xattrs(|on| Ok(bearers.read(on, stat.mode)));
         let told = |(which, error): (Which, _)| {
             self.failed(bytes!["get_acl: xacl_get(", name, ", ", which.name(), ")"], &error);
         };
@@ -251,7 +260,7 @@ impl Setter<'_> {
     /// has afterwards. C: acls.c set_acl
     fn set_acls(
         self,
-        target: Target<'_>,
+        (target, bearers): (Target<'_>, Bearers),
         name: &[u8],
         wanted: &Wanted<'_>,
         held: Option<&Acls>,
@@ -269,10 +278,13 @@ impl Setter<'_> {
             Kind::of(new) == Kind::Directory && held.is_none_or(|held| held.default_differs(lists, new));
         changed.other_acls = Some(other_access || other_default);
         let give = |acl: &Acl, which: Which| {
-            let done = if self.rules.dry_run { Ok(()) } else { target.xattrs(|on| acl.write(on, which)) };
+            let done = if self.rules.dry_run { Ok(()) } else { target.xattrs(|on| bearers.write(acl, on, which)) };
             done.inspect_err(|error| {
                 let what = match which {
                     Which::Default if acl.is_empty() => bytes!["set_acl: sys_acl_delete_def_file(", name, ")"],
+                    _ if bearers.are_faked() => {
+                        fake::acl::write_failed(is_held(modes.0), which, &self.names.full(name))
+                    }
                     _ => bytes!["set_acl: xacl_set(", name, ", ", which.name(), ")"],
                 };
                 self.failed(what, error);
@@ -280,10 +292,11 @@ impl Setter<'_> {
         };
         if other_access {
             let (access, with_it) = lists.access.for_mode(mode, new);
-            if give(&access, Which::Access).is_err() {
+            let access = if bearers.are_faked() { &lists.access } else { &access };
+            if give(access, Which::Access).is_err() {
                 return mode;
             }
-            if !self.rules.dry_run {
+            if self.rules.sets_them() {
                 mode = with_it;
             }
         }
@@ -294,9 +307,14 @@ impl Setter<'_> {
         mode
     }
 
-    fn failed(self, what: Vec<u8>, error: &io::Error) {
+    pub(super) fn failed(self, what: Vec<u8>, error: &io::Error) {
         self.log.syserr(LogCode::ErrorXfer, what, error);
     }
+}
+
+/// Whether messages about the extended attributes of a file of this mode name the calls on open files.
+fn is_held(mode: u32) -> bool {
+    matches!(mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR | libc::S_IFIFO)
 }
 
 impl Target<'_> {

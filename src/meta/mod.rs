@@ -2,12 +2,17 @@
 
 pub mod acl;
 pub mod apply;
+pub mod fake;
 pub mod ids;
 pub mod read;
 pub mod xattr;
 
 use self::acl::{Acls, Bearers};
-use crate::{bytes, hash::Algorithm, options::Options};
+use crate::{
+    bytes,
+    hash::Algorithm,
+    options::{Options, Super},
+};
 
 /// The permission bits that chmod can set. C: CHMOD_BITS
 pub const MODE_BITS: u32 = 0o7777;
@@ -80,6 +85,8 @@ pub struct Rules {
     pub group: bool,
     /// Owners may be set: root, or `--super`. C: am_root
     pub privileged: bool,
+    /// What cannot be set is told by an attribute (`--fake-super`).
+    pub faked: bool,
     /// Seconds of tolerance; negative: nanoseconds count.
     pub modify_window: i32,
     pub size_only: bool,
@@ -111,6 +118,7 @@ impl Rules {
             owner: options.owner,
             group: options.group,
             privileged: ids::am_root(options),
+            faked: options.super_user == Super::Fake,
             modify_window: options.modify_window,
             size_only: options.size_only,
             ignore_times: options.ignore_times,
@@ -131,6 +139,11 @@ impl Rules {
     /// The permissions a new file may have where the sender's are not kept.
     pub fn default_perms(&self) -> u32 {
         0o777 & !self.umask
+    }
+
+    /// The mode to make a directory with that shall have `mode`.
+    pub fn new_dir_mode(&self, mode: u32) -> u32 {
+        if self.faked { fake::new_dir_mode(mode) } else { mode }
     }
 
     /// The mode to give a file: the listed one with `--perms`, else what stands there or the umask decides.

@@ -2,12 +2,14 @@
 
 use std::{
     fs::File,
-    io::{Seek, SeekFrom},
+    io::{self, Seek, SeekFrom},
+    os::fd::AsFd,
 };
 
 use super::{
     Kind, MODE_BITS, Rules, Wanted,
     acl::{Acls, Which},
+    fake,
 };
 use crate::{
     bytes,
@@ -16,7 +18,7 @@ use crate::{
     hash::Sum,
     log::{Log, LogCode},
     proto::{item::Flags, negotiate},
-    sys::{stat::Stat, xattr::On},
+    sys::{at, stat::Stat, xattr::On},
 };
 
 /// The length of an open device's contents, which its metadata need not tell; `name` is for messages.
@@ -61,6 +63,11 @@ impl Rules {
         self.group && wanted.gid.is_some_and(|gid| stat.gid != gid)
     }
 
+    /// Whether owner and permissions are really changed: neither in a dry run, nor where they are only told.
+    pub(super) fn sets_them(&self) -> bool {
+        !self.dry_run && !self.faked
+    }
+
     /// Whether this type's modification time is kept at all.
     fn keeps_time(&self, kind: Kind) -> bool {
         self.times
@@ -81,7 +88,7 @@ impl Rules {
         log: &Log,
     ) -> bool {
         let Some(bearers) = self.acls.filter(|_| wanted.kind() != Kind::Symlink) else { return false };
-        let read = |on: On<'_>| Ok(Acls::read(on, stat.mode));
+        let read = |on: On<'_>| Ok(bearers.read(on, stat.mode));
         let held = match () {
             () if !bearers.have(stat.mode) => Ok(Ok(Acls::default())),
             () if stat.is_dir() => root.xattrs_anywhere(path, read), // a link may count as a directory
@@ -157,11 +164,20 @@ impl Rules {
         Ok(match wanted.kind() {
             Kind::Regular => return self.same_file(wanted, stat, root, path),
             Kind::Directory => true,
-            Kind::Symlink => root.read_link(path).is_ok_and(|target| target == wanted.link_target),
+            Kind::Symlink => self.read_link(root, path).is_ok_and(|target| target == wanted.link_target),
             Kind::Special => (wanted.mode ^ stat.mode) & libc::S_IFMT == 0,
             Kind::Device => stat.rdev == wanted.rdev,
             Kind::Unsupported => false,
         })
+    }
+
+    /// Where a link points; what is none, though it shall be told to be one, nowhere.
+    pub fn read_link(&self, root: &Root, path: &[u8]) -> io::Result<Vec<u8>> {
+        if !self.faked {
+            return root.read_link(path);
+        }
+        let (dir, leaf) = root.parent(path)?;
+        at::with_name(leaf, |leaf| Ok(fake::read_link(dir.as_fd(), leaf)?.unwrap_or_default()))
     }
 
     fn same_file(&self, wanted: &Wanted<'_>, stat: &Stat, root: &Root, path: &[u8]) -> Result<bool> {

@@ -2,7 +2,10 @@
 
 use std::ffi::CStr;
 
-use super::{DISGUISE, List, Policy, Rights, Value, names, read::Subject};
+use super::{
+    List, Policy, Rights, Value, names,
+    read::{Subject, is_faked},
+};
 use crate::{
     bytes,
     log::LogCode,
@@ -66,7 +69,8 @@ impl Policy {
 
     fn is_extraneous(&self, list: &List, name: &CStr, subject: Subject<'_>) -> bool {
         let bytes = name.to_bytes();
-        let faked = self.rights == Rights::Fake && bytes.strip_prefix(DISGUISE) == Some(b"%stat");
+        // The reference spares but `%stat`, and so loses access lists where other attributes are set.
+        let faked = self.rights == Rights::Fake && is_faked(bytes);
         !self.passes_over(bytes, self.rights != Rights::Super, subject)
             && !faked
             && !list.attrs.iter().any(|attr| *attr.name == *name)

@@ -113,7 +113,11 @@ impl Policy {
 
     /// Of our own attributes none is sent unasked, and what fakes a file's own data is no attribute of it.
     fn hides_own(&self, name: &[u8]) -> bool {
-        let faked = name.strip_prefix(DISGUISE).is_some_and(|rest| FAKED.contains(&rest));
-        self.sends && !self.own_too || self.rights == Rights::Fake && faked
+        self.sends && !self.own_too || self.rights == Rights::Fake && is_faked(name)
     }
+}
+
+/// Whether an attribute tells what `--fake-super` cannot give the file itself.
+pub(super) fn is_faked(name: &[u8]) -> bool {
+    name.strip_prefix(DISGUISE).is_some_and(|rest| FAKED.contains(&rest))
 }

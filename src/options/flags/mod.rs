@@ -155,11 +155,6 @@ impl Flag {
         self
     }
 
-    const fn later(mut self) -> Self {
-        self.since = Since::Later;
-        self
-    }
-
     const fn letter(mut self, count: fn(&Far) -> u8) -> Self {
         self.letter = Some(count);
         self

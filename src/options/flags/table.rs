@@ -233,7 +233,7 @@ pub static FLAGS: &[Flag] = &[
     meta("super").off(&["no-super"]).switch(|t, on| t.options.super_user = if on { Super::Yes } else { Super::No })
         .words(|f| f.say(f.o.super_user == Super::Yes && f.we_send, "--super"))
         .help(&[("", "receiver attempts super-user activities")]),
-    meta("fake-super").switch(|t, _| t.options.super_user = Super::Fake).later()
+    meta("fake-super").switch(|t, _| t.options.super_user = Super::Fake)
         .help(&[("", "store/recover privileged attrs using xattrs")]),
     writing("sparse").short(b'S').off(&["no-sparse", "no-S"]).switch(set!(sparse)).letter(|f| f.o.sparse.into())
         .help(&[("", "turn sequences of nulls into sparse blocks")]),

@@ -17,7 +17,7 @@ use crate::{
     error::Result,
     fs::Root,
     log::LogCode,
-    meta::{Kind, apply::How},
+    meta::{Kind, apply::How, fake},
     options::AltDest,
     proto::item::{Basis, Flags},
     role::Pass,
@@ -92,7 +92,7 @@ impl Generator<'_> {
         let mut best: Option<Found> = None;
         for (position, alternative) in self.alternatives.numbered() {
             let Some(root) = alternative.root() else { continue };
-            let Ok(stat) = root.stat(visit.path) else { continue };
+            let Ok(stat) = self.stat_elsewhere(alternative, visit.path)? else { continue };
             if Kind::of(stat.mode) != wanted.kind() {
                 continue;
             }
@@ -207,7 +207,7 @@ impl Generator<'_> {
         let rules = &self.transfer.rules;
         let (mut last, mut alike) = (None, false);
         for (position, alternative) in self.alternatives.numbered() {
-            let Ok(stat) = alternative.stat(visit.path) else { continue };
+            let Ok(stat) = self.stat_elsewhere(alternative, visit.path)? else { continue };
             let mut like = Like::alternative(stat, position, alternative.name(visit.path));
             last = Some(like.clone());
             if self.alternatives.kind() == Some(AltDest::Link) {
@@ -271,6 +271,11 @@ impl Generator<'_> {
         } else {
             Other::Make { like: Some(found.like.clone()), told: true }
         })
+    }
+
+    /// What is called `path` in an alternative directory; a link itself.
+    pub(super) fn stat_elsewhere(&self, alternative: &Alternative, path: &[u8]) -> Result<io::Result<Stat>> {
+        fake::unless_fatal(alternative.stat(self.dest(), path))
     }
 
     fn alternative(&self, position: u8) -> Option<(&Alternative, &Root)> {

@@ -20,7 +20,7 @@ use crate::{
     error::Result,
     flist::{self, Entry},
     log::LogCode,
-    meta::{Kind, Wanted, apply::How, read::device_size},
+    meta::{Kind, Wanted, apply::How, fake, read::device_size},
     options::Info,
     proto::item::Flags,
     report::list,
@@ -134,7 +134,7 @@ impl Generator<'_> {
         if self.transfer.options.fuzzy > 0 {
             self.fuzzy.enter(entry.dir());
         }
-        let old = self.root.stat(path);
+        let old = fake::unless_fatal(self.dest().stat(path))?;
         if self.transfer.options.keep_dirlinks
             && entry.is_dir()
             && old.as_ref().is_ok_and(Stat::is_symlink)

@@ -115,7 +115,7 @@ impl Generator<'_> {
             Ok(old) if old.is_dir() || !self.make_room(path, &old, Room::Directory)? => return Ok(()),
             _ => {}
         }
-        if self.root.mkdir(path, entry.mode() & 0o700).is_ok() {
+        if self.root.mkdir(path, self.transfer.rules.new_dir_mode(entry.mode()) & 0o700).is_ok() {
             self.dirs.created.insert(path.to_vec());
         }
         Ok(()) // any error is told at the directory's own visit
@@ -215,13 +215,14 @@ impl Generator<'_> {
 
     fn make_dir(&self, visit: Visit<'_>) -> bool {
         let (root, path) = (&self.root, visit.path);
+        let mode = self.transfer.rules.new_dir_mode(visit.wanted.mode);
         if self.transfer.options.relative
             && !self.transfer.options.dry_run
-            && root.mkdir(path, visit.wanted.mode & 0o7777).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            && root.mkdir(path, mode & 0o7777).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
         {
             let _ = make::parents(self.dest(), path); // if it fails, so does the next attempt, which tells
         }
-        make::directory(self.dest(), path, visit.wanted.mode)
+        make::directory(self.dest(), path, mode)
     }
 
     fn skip_contents(&mut self, index: i32, path: &[u8]) -> bool {

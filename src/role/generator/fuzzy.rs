@@ -1,7 +1,10 @@
 //! A basis under a similar name (`--fuzzy`): the files of the directory, and of its counterparts in the alternative
 //! directories, are looked through for the most alike.
 
-use std::{io, os::fd::AsFd};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use super::{Generator, basis::Origin, decide::Visit};
 use crate::{
@@ -15,11 +18,7 @@ use crate::{
     log::LogCode,
     options::Debug,
     proto::item::Basis,
-    sys::{
-        at::with_name,
-        stat::{Stat, lstat_at},
-        users::effective_uid,
-    },
+    sys::{stat::Stat, users::effective_uid},
     text::{
         path::inside,
         similar::{FARTHEST, Ruler},
@@ -170,7 +169,10 @@ impl Generator<'_> {
                     listing.push((self.candidate_name(number, name), stat, Flags::NONE));
                 }
             };
-            let list = root.map_or_else(|| Ok(Vec::new()), |root| candidates_in(root, dir, &mut scan, met));
+            let look = |handle: BorrowedFd<'_>, name: &[u8]| {
+                self.dest().stat_at(handle, name, || self.candidate_name(number, name))
+            };
+            let list = root.map_or_else(|| Ok(Vec::new()), |root| candidates_in(root, dir, &mut scan, met, look));
             let version = self.transfer.protocol.version;
             let order = Order::of(version);
             listing.sort_by(|(a, one, _), (b, other, _)| order.of_names((a, one.is_dir()), (b, other.is_dir())));
@@ -197,12 +199,13 @@ fn candidates_in(
     dir: &[u8],
     scan: &mut Scan,
     mut met: impl FnMut(&[u8], &dyn Fn() -> io::Result<Stat>),
+    look: impl Fn(BorrowedFd<'_>, &[u8]) -> io::Result<Stat>,
 ) -> io::Result<Vec<Candidate>> {
     let handle = root.open_dir(dir)?;
     let mut found = Vec::new();
     scan.start();
     while let Some(item) = scan.next(handle.as_fd())? {
-        let look = || with_name(item.name, |name| lstat_at(handle.as_fd(), name));
+        let look = || look(handle.as_fd(), item.name);
         met(item.name, &look);
         if !matches!(item.kind, Kind::File | Kind::Unknown) {
             continue;

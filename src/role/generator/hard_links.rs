@@ -286,13 +286,13 @@ impl Generator<'_> {
 
     /// What stands at a path; nothing, if the destination itself is only planned.
     fn stat_here(&self, path: &[u8]) -> io::Result<Stat> {
-        if self.missing { Err(io::Error::from_raw_os_error(libc::ENOENT)) } else { self.root.stat(path) }
+        if self.missing { Err(io::Error::from_raw_os_error(libc::ENOENT)) } else { self.dest().stat(path) }
     }
 
     /// As [`Self::stat_here`]; in a dry run where it would come from.
     fn stat_leader(&self, leader: &Gone) -> io::Result<Stat> {
         match leader.from.and_then(|position| self.alternatives.get(position.into())) {
-            Some(alternative) => alternative.stat(&leader.path),
+            Some(alternative) => alternative.stat(self.dest(), &leader.path),
             None => self.stat_here(&leader.path),
         }
     }

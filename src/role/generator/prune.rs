@@ -17,6 +17,7 @@ use crate::{
     filter::{Name, Place},
     flist::{Attributes, Entry, Flags, Segment, io_error, order::Finder},
     log::{Log, LogCode, table::Table},
+    meta::fake,
     options::{Debug, Delete, Info},
     proto::ndx::Index,
     role::{Deletions, Transfer, check_going_on, wishes::Wish},
@@ -189,7 +190,7 @@ impl Generator<'_> {
             if self.log.debug(Debug::Del) >= 1 && entry.flags().has(Flags::TOP_DIR) {
                 self.log.say(LogCode::Info, bytes!["deleting in ", path]);
             }
-            let look = self.dest().look(&path, self.transfer.options.keep_dirlinks);
+            let look = fake::unless_fatal(self.dest().look(&path, self.transfer.options.keep_dirlinks))?;
             if let Some(stat) = look.ok().filter(|stat| stat.is_dir()) {
                 self.prune_in(entry, &path, stat.dev)?;
             }
@@ -249,7 +250,7 @@ impl Generator<'_> {
         if options.one_file_system > 0 && !self.prune.stays(entry.flags().has(Flags::TOP_DIR), device, &self.log) {
             return Ok(());
         }
-        for child in self.extraneous(entry, path).into_iter().rev() {
+        for child in self.extraneous(entry, path)?.into_iter().rev() {
             let path = inside(path, &child.name);
             if child.mount {
                 if self.log.info(Info::Mount) >= 1 {
@@ -265,7 +266,7 @@ impl Generator<'_> {
     }
 
     /// What a directory holds that the list does not have, and mount points, in the list's order.
-    fn extraneous(&mut self, entry: Entry<'_>, path: &[u8]) -> Vec<Child> {
+    fn extraneous(&mut self, entry: Entry<'_>, path: &[u8]) -> Result<Vec<Child>> {
         let segment = entry.segment();
         let Self { transfer, log, root, names, places, prune, filters, .. } = self;
         let dest = Dest { root, names, rules: &transfer.rules, options: &transfer.options, places, log };
@@ -273,7 +274,7 @@ impl Generator<'_> {
         if finder.as_ref().is_none_or(|(first, _)| *first != segment.first_index) {
             *finder = Some((segment.first_index, Finder::new(segment)));
         }
-        let Some((_, finder)) = finder else { return Vec::new() };
+        let Some((_, finder)) = finder else { return Ok(Vec::new()) };
         let dir = inside(path, b"");
         // What is said of a rule that decides is said of every name.
         let told = log.debug(Debug::Filter) >= 1;

@@ -102,7 +102,7 @@ impl Work<'_> {
 
     /// Gives an entry whose data does not move all its attributes. C: in receiver.c recv_files
     pub(super) fn set_xattrs(&mut self, entry: Entry<'_>, path: &[u8]) {
-        match self.dest.root.stat(path) {
+        match self.dest.stat(path) {
             Ok(stat) => {
                 // The generator has set permissions already; without --perms what the sender has is none of our business.
                 let mode = if self.transfer.rules.perms { entry.mode() } else { stat.mode };
