@@ -211,6 +211,24 @@ fn first(top: &Path) {
     zoo::settle_dirs(top);
 }
 
+/// Adds what only `-A` and `-X` keep.
+pub fn enrich(top: &Path) {
+    for (name, list) in [
+        ("docs/report", "u:1234:rw"),
+        ("docs/deep", "g:5678:rx,d:u:1234:rwx,d:o::-"),
+        ("docs/deep/notes", "u:1234:-,m::r"),
+        ("run.sh", "g:daemon:x"),
+        ("empty", "d:g::rwx"),
+    ] {
+        let done = Command::new("setfacl").args(["-m", list]).arg(top.join(name)).status();
+        assert!(done.is_ok_and(|status| status.success()), "setfacl {list} {name}");
+    }
+    for (name, len) in [("docs/report", 300), ("docs/deep/notes", 1), ("mail/box", 40), ("mail", 5), ("mail/none", 0)] {
+        zoo::attr(&top.join(name), "user.note", &zoo::noise(len, 7));
+    }
+    zoo::settle_dirs(top);
+}
+
 /// What happens to it between rounds.
 pub fn change(top: &Path, round: u32) {
     match round {

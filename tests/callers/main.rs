@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use desk::{BOTH, Desk, EACH_END, change, compare, found, skipped};
+use desk::{BOTH, Desk, EACH_END, change, compare, enrich, found, skipped};
 use harness::{process, ssh, tree::Tree, zoo};
 use nix::{
     sys::signal::{Signal, kill},
@@ -64,6 +64,17 @@ fn rsnapshot_with_link_dest() {
     });
 }
 
+#[test]
+fn rsnapshot_with_lists_and_attributes() {
+    if skipped("rsnapshot with lists and attributes", &["rsnapshot", "setfacl"]) {
+        return;
+    }
+    compare("rsnapshot with lists and attributes", &BOTH, |desk| {
+        enrich(&desk.at("src"));
+        rsnapshot(desk, &format!("link_dest\t1\nrsync_short_args\t-aHAXi\n{LONG}\nbackup\tBOX/src/./\there/\n"));
+    });
+}
+
 /// Without `link_dest` it copies the last snapshot with `cp -al`, and rsync changes the copy.
 #[test]
 fn rsnapshot_over_linked_copies() {
@@ -90,6 +101,26 @@ fn rsnapshot_from_afar() {
     compare("rsnapshot over ssh", &EACH_END, |desk| {
         let more = format!(
             "link_dest\t1\nrsync_short_args\t-aH\nssh_args\t-F {config}\n{LONG} --rsync-path=BOX/program/far\n\
+             backup\troot@far:BOX/src/./\tafar/\n"
+        );
+        rsnapshot(desk, &more);
+    });
+}
+
+#[test]
+fn rsnapshot_from_afar_compressed_with_lists_and_attributes() {
+    let config = match ssh::config() {
+        Ok(config) => config.display(),
+        Err(why) => return harness::skip("rsnapshot over ssh, all of a file", why),
+    };
+    if skipped("rsnapshot over ssh, all of a file", &["rsnapshot", "setfacl"]) {
+        return;
+    }
+    compare("rsnapshot over ssh, all of a file", &EACH_END, |desk| {
+        enrich(&desk.at("src"));
+        let long = LONG.replace(" --stats", ""); // how many bytes depends on the compression
+        let more = format!(
+            "link_dest\t1\nrsync_short_args\t-aHAXzi\nssh_args\t-F {config}\n{long} --rsync-path=BOX/program/far\n\
              backup\troot@far:BOX/src/./\tafar/\n"
         );
         rsnapshot(desk, &more);
@@ -143,34 +174,63 @@ fn dirvish_from_afar() {
     });
 }
 
-/// Many calls, each over a part of the tree, with lists of names.
 #[test]
-fn fpsync() {
+fn dirvish_compressed_with_lists_and_attributes() {
+    let config = match ssh::config() {
+        Ok(config) => config.display(),
+        Err(why) => return harness::skip("dirvish over ssh, all of a file", why),
+    };
+    if skipped("dirvish over ssh, all of a file", &["dirvish", "setfacl"]) {
+        return;
+    }
+    compare("dirvish over ssh, all of a file", &EACH_END, |desk| {
+        enrich(&desk.at("src"));
+        let options = "zxfer: 1\nrsync-option:\n\t--acls\n\t--xattrs\n";
+        dirvish(desk, "root@far", &format!("rsh: ssh -F {config}\nrsync-client: BOX/program/far\n{options}"));
+    });
+}
+
+#[test]
+fn fpsync_here() {
     if skipped("fpsync", &["fpsync", "fpart"]) {
         return;
     }
-    compare("fpsync", &BOTH, |desk| {
-        for (round, options) in ["-f 3", "-s 40000", "-E -f 4"].into_iter().enumerate() {
-            let run = format!("run{round}");
-            fs::create_dir(desk.at(&run)).unwrap();
-            desk.run(&format!(
-                "fpsync -t BOX/{run} -n 1 {options} -o -lptgoDHi%20--numeric-ids%20--exclude=*.tmp BOX/src/ BOX/out/"
-            ));
-            // Which part of the tree comes first is a matter of time, and with it who makes what is above.
-            let mut lines: Vec<String> = Vec::new();
-            for log in files_below(&desk.at(&run).join("log")) {
-                if log.extension().is_some_and(|kind| kind == "stdout" || kind == "stderr") {
-                    lines.extend(fs::read_to_string(log).unwrap().lines().map(|line| format!("{line}\n")));
-                }
-            }
-            lines.sort();
-            desk.note(lines.concat().as_bytes());
-            if round < 2 {
-                change(&desk.at("src"), round as u32 + 1);
+    compare("fpsync", &BOTH, |desk| fpsync(desk, "-lptgoDHi"));
+}
+
+#[test]
+fn fpsync_compressed_with_lists_and_attributes() {
+    if skipped("fpsync, all of a file", &["fpsync", "fpart", "setfacl"]) {
+        return;
+    }
+    compare("fpsync, all of a file", &BOTH, |desk| {
+        enrich(&desk.at("src"));
+        fpsync(desk, "-lptgoDHAXzi");
+    });
+}
+
+/// Many calls, each over a part of the tree, with lists of names.
+fn fpsync(desk: &mut Desk, letters: &str) {
+    for (round, options) in ["-f 3", "-s 40000", "-E -f 4"].into_iter().enumerate() {
+        let run = format!("run{round}");
+        fs::create_dir(desk.at(&run)).unwrap();
+        desk.run(&format!(
+            "fpsync -t BOX/{run} -n 1 {options} -o {letters}%20--numeric-ids%20--exclude=*.tmp BOX/src/ BOX/out/"
+        ));
+        // Which part of the tree comes first is a matter of time, and with it who makes what is above.
+        let mut lines: Vec<String> = Vec::new();
+        for log in files_below(&desk.at(&run).join("log")) {
+            if log.extension().is_some_and(|kind| kind == "stdout" || kind == "stderr") {
+                lines.extend(fs::read_to_string(log).unwrap().lines().map(|line| format!("{line}\n")));
             }
         }
-        desk.sort_calls();
-    });
+        lines.sort();
+        desk.note(lines.concat().as_bytes());
+        if round < 2 {
+            change(&desk.at("src"), round as u32 + 1);
+        }
+    }
+    desk.sort_calls();
 }
 
 fn files_below(dir: &Path) -> Vec<PathBuf> {
@@ -223,48 +283,23 @@ fn commit(desk: &mut Desk, dir: &str, number: u32) {
     desk.rename(&format!("{dir}/.ys/logs"), is_time, &format!("100000000{number}.txt"));
 }
 
-/// Three snapshots, each with links into the one before, and one file brought back.
 #[test]
-fn backintime() {
+fn backintime_here() {
     if skipped("backintime", &["backintime"]) {
         return;
     }
-    compare("backintime", &BOTH, |desk| {
-        let conf = "config.version=6\nprofiles.version=1\nprofile1.snapshots.include.1.type=0\n\
-                    profile1.snapshots.include.1.value=BOX/src\nprofile1.snapshots.include.size=1\n\
-                    profile1.snapshots.exclude.1.value=*.tmp\nprofile1.snapshots.exclude.size=1\n\
-                    profile1.snapshots.mode=local\nprofile1.snapshots.path=BOX/snapshots\n\
-                    profile1.snapshots.path.host=here\nprofile1.snapshots.path.user=root\n\
-                    profile1.snapshots.path.profile=1\nprofile1.snapshots.no_on_battery=false\n\
-                    profile1.snapshots.notify.enabled=false\nprofile1.schedule.mode=0\n\
-                    profile1.snapshots.remove_old_snapshots.enabled=false\n\
-                    profile1.snapshots.min_free_space.enabled=false\n\
-                    profile1.snapshots.min_free_inodes.enabled=false\nprofile1.snapshots.log_level=3\n";
-        desk.write("config", conf);
-        let all = "snapshots/backintime/here/root/1";
-        fs::create_dir_all(desk.at(all)).unwrap();
-        for round in 0..3 {
-            if round > 0 {
-                change(&desk.at("src"), round);
-            }
-            desk.run("backintime --config BOX/config --share-path BOX/share backup");
-            // Called by its time, which must be later than that of the one before.
-            desk.rename(
-                all,
-                |name| name.len() == 19 && !name.starts_with("2000"),
-                &format!("20000101-00000{round}-000"),
-            );
-            let newest = desk.at(all).join("last_snapshot");
-            fs::remove_file(&newest).unwrap();
-            symlink(format!("20000101-00000{round}-000"), newest).unwrap();
-        }
-        desk.run("backintime --config BOX/config --share-path BOX/share restore BOX/src/docs/report BOX/src/back 2");
-        for round in 0..3 {
-            let from =
-                desk.at(&format!("{all}/20000101-00000{round}-000/backup")).join(desk.path.strip_prefix("/").unwrap());
-            fs::rename(from.join("src"), desk.at(&format!("out/{round}"))).unwrap();
-        }
-        fs::rename(desk.at("src/back"), desk.at("out/back")).unwrap();
+    compare("backintime", &BOTH, |desk| backintime(desk, ""));
+}
+
+#[test]
+fn backintime_with_lists_and_attributes() {
+    if skipped("backintime with lists and attributes", &["backintime", "setfacl"]) {
+        return;
+    }
+    compare("backintime with lists and attributes", &BOTH, |desk| {
+        enrich(&desk.at("src"));
+        let keep = "profile1.snapshots.preserve_acl=true\nprofile1.snapshots.preserve_xattr=true\n";
+        backintime(desk, keep);
     });
 }
 
@@ -288,6 +323,41 @@ fn as_timeshift_calls() {
             fs::remove_file(desk.at("rsync-log")).unwrap();
         }
     });
+}
+
+/// Three snapshots, each with links into the one before, and one file brought back; `more`: further settings.
+fn backintime(desk: &mut Desk, more: &str) {
+    let conf = "config.version=6\nprofiles.version=1\nprofile1.snapshots.include.1.type=0\n\
+                profile1.snapshots.include.1.value=BOX/src\nprofile1.snapshots.include.size=1\n\
+                profile1.snapshots.exclude.1.value=*.tmp\nprofile1.snapshots.exclude.size=1\n\
+                profile1.snapshots.mode=local\nprofile1.snapshots.path=BOX/snapshots\n\
+                profile1.snapshots.path.host=here\nprofile1.snapshots.path.user=root\n\
+                profile1.snapshots.path.profile=1\nprofile1.snapshots.no_on_battery=false\n\
+                profile1.snapshots.notify.enabled=false\nprofile1.schedule.mode=0\n\
+                profile1.snapshots.remove_old_snapshots.enabled=false\n\
+                profile1.snapshots.min_free_space.enabled=false\n\
+                profile1.snapshots.min_free_inodes.enabled=false\nprofile1.snapshots.log_level=3\n";
+    desk.write("config", &format!("{conf}{more}"));
+    let all = "snapshots/backintime/here/root/1";
+    fs::create_dir_all(desk.at(all)).unwrap();
+    for round in 0..3 {
+        if round > 0 {
+            change(&desk.at("src"), round);
+        }
+        desk.run("backintime --config BOX/config --share-path BOX/share backup");
+        // Called by its time, which must be later than that of the one before.
+        desk.rename(all, |name| name.len() == 19 && !name.starts_with("2000"), &format!("20000101-00000{round}-000"));
+        let newest = desk.at(all).join("last_snapshot");
+        fs::remove_file(&newest).unwrap();
+        symlink(format!("20000101-00000{round}-000"), newest).unwrap();
+    }
+    desk.run("backintime --config BOX/config --share-path BOX/share restore BOX/src/docs/report BOX/src/back 2");
+    for round in 0..3 {
+        let from =
+            desk.at(&format!("{all}/20000101-00000{round}-000/backup")).join(desk.path.strip_prefix("/").unwrap());
+        fs::rename(from.join("src"), desk.at(&format!("out/{round}"))).unwrap();
+    }
+    fs::rename(desk.at("src/back"), desk.at("out/back")).unwrap();
 }
 
 /// It runs in the background, and follows what happens to the tree.
