@@ -101,6 +101,34 @@ fn times_left_out() {
     ]);
 }
 
+/// Versions from 31 on carry nanoseconds; before, a time that has some differs in each run where they count.
+#[test]
+fn nanoseconds_by_version() {
+    let off_by_some = |top: &Path, source: &Path| {
+        zoo::same(top, source);
+        zoo::set_time(&top.join("empty"), zoo::time_of("empty"), 5);
+    };
+    for version in ["--protocol=32", "--protocol=31", "--protocol=30", "--protocol=29", "--protocol=28"] {
+        everywhere(&[
+            Case::new("nanoseconds of what is new", "-rlti").arg(version).tree(stamped).unordered(),
+            Case::new("nanoseconds that count", "-rltii --modify-window=-1")
+                .arg(version)
+                .tree(stamped)
+                .before(off_by_some)
+                .unordered(),
+            Case::new("nanoseconds that do not", "-rltii").arg(version).tree(stamped).before(off_by_some).unordered(),
+        ]);
+    }
+}
+
+fn stamped(top: &Path) {
+    for (name, nanoseconds) in [("empty", 0), ("one", 1), ("many", 999_999_999)] {
+        zoo::file(&top.join(name), name.as_bytes());
+        zoo::set_time(&top.join(name), zoo::time_of(name), nanoseconds);
+    }
+    zoo::settle_dirs(top);
+}
+
 /// What has little to show, or nothing, has at least to be taken, and to change nothing else.
 #[test]
 fn options_that_show_little() {

@@ -120,6 +120,8 @@ fn they_are_those_of_whoever_may_see_them() {
     everywhere(&[
         row("nobody, new files", "-rlptXi").by_nobody().unordered(),
         row("nobody, twice", "-rlptXXi").by_nobody().unordered(),
+        // What is in others' namespaces goes under names of our own, where rules say that it goes.
+        row("nobody, whatever there is", "-rlptXi --filter=+x_*").by_nobody().unordered(),
         row("nobody, changed", "-rlptXi --filter=-x_*.b").unordered().by_nobody().before(changed),
         row("told to be no root", "-rlptXi --no-super").unordered(),
         update("told to be no root, changed", "-rlptXi --no-super").unordered(),
@@ -290,7 +292,29 @@ fn hard_links_share_them() {
             zoo::settle_dirs(top);
         }),
         Case::new("linked, not in steps", "-aHXi --no-inc-recursive").tree(linked),
+        Case::new("links and pipes, linked", "-aHAXii").tree(linked_nodes).unordered(),
+        Case::new("links and pipes, linked, changed", "-aHAXii").tree(linked_nodes).unordered().before(
+            |top, source| {
+                zoo::same(top, source);
+                if is_root() {
+                    zoo::attr(&top.join("link"), "trusted.link", b"changed");
+                }
+                for name in ["pipe-2", "dir/link-2"] {
+                    fs::remove_file(top.join(name)).unwrap();
+                }
+                zoo::settle_dirs(top);
+            },
+        ),
     ]);
+}
+
+/// Hard links to what is no file.
+fn linked_nodes(top: &Path) {
+    attributed(top);
+    for (name, new) in [("link", "link-2"), ("link", "dir/link-2"), ("pipe", "pipe-2"), ("pipe", "dir/deep/pipe-3")] {
+        fs::hard_link(top.join(name), top.join(new)).unwrap();
+    }
+    zoo::settle_dirs(top);
 }
 
 /// Set-id bits and capabilities, which a new owner or content would take away.
@@ -319,7 +343,21 @@ fn powers_survive_a_new_owner() {
                 zoo::file(&top.join(name), b"2");
             }
         }),
+        Case::new("capabilities of what only has another owner", "-aXi").tree(powers).before(others),
+        Case::new("capabilities of what only has another owner, not kept", "-ai").tree(powers).before(others),
     ]);
+}
+
+/// The same as `powers`, but whose it is.
+fn others(top: &Path, source: &Path) {
+    zoo::same(top, source);
+    if is_root() {
+        for name in ["capable", "setuid"] {
+            std::os::unix::fs::lchown(top.join(name), Some(4321), Some(8765)).unwrap();
+        }
+        zoo::set_mode(&top.join("setuid"), 0o4755);
+    }
+    zoo::settle_dirs(top);
 }
 
 #[test]
