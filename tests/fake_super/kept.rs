@@ -2,7 +2,7 @@
 
 use super::{
     can, each_side,
-    harness::{Case, in_each_place, zoo},
+    harness::{Case, PIPES, check_all, in_each_place, programs::AGAINST_OLD, zoo},
     keep, keeping, of_other_kinds, outdated, privileged, tell, told,
 };
 use std::{fs, path::Path};
@@ -74,6 +74,20 @@ fn over_others() {
         update("modes at will", "-ai --chmod=Du+s,Fg-r,o="),
         update("a similar name", "-aiy --no-whole-file"),
         update("links to directories kept", "-aiK --no-links").unordered(),
+        row("links to directories kept as directories", "-aiK").before(|top, source| {
+            keep(source, top);
+            fs::rename(top.join("dir"), top.join("elsewhere")).unwrap();
+            std::os::unix::fs::symlink("elsewhere", top.join("dir")).unwrap();
+        }),
+        row("devices written to", "-ai --write-devices").before(|top, _| {
+            zoo::file(&top.join("plain"), b"other");
+            tell(&top.join("plain"), "20600 1,3 0:0");
+        }),
+        row("what is partial", "-ai --partial-dir=.part --no-whole-file").before(|top, _| {
+            fs::create_dir(top.join(".part")).unwrap();
+            zoo::file(&top.join(".part/plain"), b"pla");
+            tell(&top.join(".part/plain"), "100600 0,0 9:9");
+        }),
         row("real ones replaced", "-ai").before(zoo::same),
         row("real ones not touched", "-ain").before(zoo::same),
         row("other kinds, a dry run", "-ain").before(of_other_kinds),
@@ -220,6 +234,14 @@ fn every_protocol() {
             update("a protocol, changed", "-ai --delete").arg(version).unordered(),
         ]);
     }
+}
+
+#[test]
+fn older_releases() {
+    if !can() {
+        return;
+    }
+    check_all(&each_side(&[row("new files", "-aHi"), update("changed", "-aXi")]), &[(PIPES, &AGAINST_OLD)]);
 }
 
 #[test]
