@@ -165,8 +165,9 @@ impl Setter<'_> {
     fn set_xattrs(self, target: Target<'_>, name: &[u8], wanted: &Wanted<'_>, stat: Stat, how: How) -> Stat {
         let policy = self.rules.xattrs.as_ref().filter(|_| how.xattrs && !self.rules.dry_run);
         let (Some(policy), Some(list)) = (policy, wanted.xattrs) else { return stat };
-        // Who has no privilege may change them only where he may write.
+        // Who has no privilege may change them only where he may write. A mode that is only told forbids nothing.
         let locked = stat.mode & libc::S_IWUSR == 0 && !stat.is_symlink() && policy.is_unprivileged();
+        let locked = locked && !self.rules.faked;
         let unlocked = locked && target.chmod((stat.mode & MODE_BITS) | libc::S_IWUSR).is_ok();
         let full = || self.names.full(name);
         let held = is_held(stat.mode);

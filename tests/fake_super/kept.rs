@@ -236,6 +236,19 @@ fn every_protocol() {
     }
 }
 
+/// Directories with attributes, and something in them.
+fn attributed_dirs(top: &Path) {
+    fs::create_dir_all(top.join("dir/below")).expect("directory");
+    for file in ["file", "dir/file", "dir/below/file"] {
+        zoo::file(&top.join(file), file.as_bytes());
+        zoo::attr(&top.join(file), "user.file", b"value");
+    }
+    for dir in ["dir", "dir/below"] {
+        zoo::attr(&top.join(dir), "user.dir", b"value");
+    }
+    zoo::settle_dirs(top);
+}
+
 #[test]
 fn older_releases() {
     if !can() {
@@ -254,6 +267,7 @@ fn by_anybody() {
         row("by nobody, changed", "-ai --delete").by_nobody().before(outdated).unordered(),
         row("by nobody, with attributes", "-aXi").by_nobody().unordered(),
         Case::new("the zoo by nobody", "-aHi").by_nobody().unordered(),
+        row("modes that are only told, by nobody", "-aXi --chmod=a=").tree(attributed_dirs).by_nobody().unordered(),
         row("what is told, by nobody", "-ai").tree(told).by_nobody().unordered(),
         row("the last word counts", "-ai --fake-super --super -M--super"),
         row("the last word counts, the other way", "-ai --super"),
