@@ -4,13 +4,6 @@
 //! these letters, and a bracket that is not closed, or holds nothing, for itself. Nothing else has a meaning of its own. Of an
 //! ending the first 32 bytes count.
 
-/// What is not worth compressing unless the user says otherwise: the list of the reference's manual page.
-const USUAL: &str = "\
-    3g2 3gp 7z aac ace apk avi bz2 deb dmg ear f4v flac flv gpg gz iso jar jpeg jpg lrz lz lz4 lzma lzo m1a m1v m2a \
-    m2ts m2v m4a m4b m4p m4r m4v mka mkv mov mp1 mp2 mp3 mp4 mpa mpeg mpg mpv mts odb odf odg odi odm odp ods odt \
-    oga ogg ogm ogv ogx opus otg oth otp ots ott oxt png qt rar rpm rz rzip spx squashfs sxc sxd sxg sxm sxw sz tbz \
-    tbz2 tgz tlz ts txz tzo vob war webm webp xz z zip zst";
-
 /// C: token.c add_nocompress_suffixes
 const LONGEST: usize = 32;
 
@@ -20,12 +13,9 @@ type Letters = Box<[u8]>;
 pub struct Suffixes(Vec<Box<[Letters]>>);
 
 impl Suffixes {
-    /// From the user's list, where there is one: an empty list spares nothing.
-    pub fn new(list: Option<&[u8]>) -> Self {
-        Self(match list {
-            Some(list) => list.split(|&byte| byte == b'/').filter_map(ending).collect(),
-            None => USUAL.split_ascii_whitespace().filter_map(|suffix| ending(suffix.as_bytes())).collect(),
-        })
+    /// From the user's list.
+    pub fn new(list: &[u8]) -> Self {
+        Self(list.split(|&byte| byte == b'/').filter_map(ending).collect())
     }
 
     /// Whether a name, or the last component of a path, has one of the endings. A dot in front of it all begins none.
@@ -56,7 +46,7 @@ mod tests {
     use super::*;
 
     fn fit(list: &str, name: &str) -> bool {
-        Suffixes::new(Some(list.as_bytes())).fit(name.as_bytes())
+        Suffixes::new(list.as_bytes()).fit(name.as_bytes())
     }
 
     #[test]
@@ -85,18 +75,10 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_spares_nothing_and_none_means_the_usual() {
+    fn an_empty_list_names_nothing() {
         for list in ["", "/", "//"] {
             assert!(!fit(list, "a.gz"));
         }
-        let usual = Suffixes::new(None);
-        for name in ["a.gz", "a.3g2", "a.zst", "a.m4v", "a.Tbz2", "a.squashfs", "a.z"] {
-            assert!(usual.fit(name.as_bytes()), "{name}");
-        }
-        for name in ["a.c", "a.txt", "a", "gz", "a.tar"] {
-            assert!(!usual.fit(name.as_bytes()), "{name}");
-        }
-        assert_eq!(usual.0.len(), 96);
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl<'a> Sender<'a> {
             errors: 0,
             searcher: Searcher::default(),
             tokens: TokenWriter::new(transfer.protocol.compression(options)),
-            skipped: compresses.then(|| Suffixes::new(options.skip_compress.as_deref())),
+            skipped: options.skip_compress.as_deref().filter(|_| compresses).map(Suffixes::new),
             handed_over: 0,
             small: Vec::new(),
         }
