@@ -146,11 +146,24 @@ pub fn place<'a>(dest: Dest<'a>, path: &[u8]) -> io::Result<Spot<'a>> {
 /// The same, the directories there made. C: backup.c get_backup_name
 fn spot<'a>(remover: &mut Remover<'a>, path: &[u8]) -> io::Result<Spot<'a>> {
     let dest = remover.dest;
-    let spot = place(dest, path)?;
+    let spot = place(dest, path).inspect_err(|error| tell_no_place(dest, path, error))?;
     if let Some(dir) = dest.places.backups.as_ref().and_then(|backups| backups.dir.as_ref()) {
         dir.see_to_dirs(remover, spot.root, path)?;
     }
     Ok(spot)
+}
+
+/// The directory for backups cannot be entered: a link that leads nowhere, for one.
+fn tell_no_place(dest: Dest<'_>, path: &[u8], error: &io::Error) {
+    let Some(Backups { suffix, dir: Some(dir) }) = &dest.places.backups else { return };
+    let shown = bytes![dir.text, path, suffix];
+    dest.log.syserr(LogCode::ErrorXfer, bytes!["open ", dest.names.full(&shown)], error);
+    tell_failed(dest, path, &shown, error);
+}
+
+fn tell_failed(dest: Dest<'_>, path: &[u8], shown: &[u8], error: &io::Error) {
+    let what = bytes!["keep_backup failed: ", dest.names.full(path), " -> \"", shown, "\""];
+    dest.log.syserr(LogCode::Error, what, error);
 }
 
 fn tell(dest: Dest<'_>, path: &[u8], spot: &Spot<'_>) {
@@ -271,8 +284,7 @@ fn copy(dest: Dest<'_>, path: &[u8], stat: &Stat, spot: &Spot<'_>) -> io::Result
             let exact = How { exact_times: true, ..How::default() };
             if let Err(error) = copy_file(dest, path, spot, stat, exact) {
                 if !was_stopped(&error) {
-                    let what = bytes!["keep_backup failed: ", dest.names.full(path), " -> \"", spot.shown(), "\""];
-                    dest.log.syserr(LogCode::Error, what, &error);
+                    tell_failed(dest, path, spot.shown(), &error);
                 }
                 return Err(error);
             }

@@ -143,6 +143,20 @@ fn one_link(top: &Path) {
 }
 
 #[test]
+fn a_backup_directory_that_leads_nowhere() {
+    let nowhere = |name, args| {
+        Case::new(name, args).tree(one_file).before(|top, _| {
+            zoo::file(&top.join("file"), b"old");
+            symlink("nowhere", top.with_file_name("bak")).unwrap();
+        })
+    };
+    everywhere(&[
+        nowhere("told", "-ai --backup-dir=../bak").unordered(),
+        nowhere("told by its whole path", "-a --backup-dir={box}/bak"),
+    ]);
+}
+
+#[test]
 fn directories_in_the_way_of_backups() {
     let file = |name, args| Case::new(name, args).tree(one_file).before(cluttered).unordered();
     let link = |name, args| Case::new(name, args).tree(one_link).before(cluttered).unordered();
