@@ -260,11 +260,15 @@ impl Setter<'_> {
     pub(super) fn keep_told(self, known: &Known<'_>, name: &[u8], wanted: &Wanted<'_>, new_mode: u32) {
         let Known { held, real, told } = known;
         let full = || self.names.full(name);
+        // What is not what it is told to be was made by whom we pretend to be.
+        let new =
+            if matches!(Kind::of(new_mode), Kind::Regular | Kind::Directory) { (real.uid, real.gid) } else { (0, 0) };
+        let (uid, gid) = told.map_or(new, |told| (told.uid, told.gid));
         let wanted = Told {
             mode: new_mode & (libc::S_IFMT | MODE_BITS),
             rdev: if Kind::of(new_mode) == Kind::Device { wanted.rdev } else { (0, 0) },
-            uid: if self.rules.owner { wanted.uid } else { told.map_or(real.uid, |told| told.uid) },
-            gid: wanted.gid.filter(|_| self.rules.group).unwrap_or(told.map_or(real.gid, |told| told.gid)),
+            uid: if self.rules.owner { wanted.uid } else { uid },
+            gid: wanted.gid.filter(|_| self.rules.group).unwrap_or(gid),
         };
         let mode = kept_mode(real.kind(), wanted.mode);
         if real.mode != mode
