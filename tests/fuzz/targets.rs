@@ -313,7 +313,10 @@ pub fn filters(data: &[u8]) {
     let side = |server| Side { server, sends: server, local: false };
     let mut settled = true;
     let told = written(|writer| {
-        settled = client.exchange(side(false), &protocol, &options, &mut Reader::over([]), writer, &log).is_ok();
+        let told = client
+            .take_side(side(false), &protocol, &options, &log)
+            .and_then(|()| client.exchange(side(false), &protocol, &options, &mut Reader::over([]), writer, &log));
+        settled = told.is_ok();
         Ok(())
     });
     if !settled {
@@ -321,7 +324,10 @@ pub fn filters(data: &[u8]) {
     }
     let Ok(mut server) = Filters::from_options(&options, &log) else { return };
     let mut reader = Reader::over(told);
-    written(|writer| server.exchange(side(true), &protocol, &options, &mut reader, writer, &log));
+    written(|writer| {
+        server.take_side(side(true), &protocol, &options, &log)?;
+        server.exchange(side(true), &protocol, &options, &mut reader, writer, &log)
+    });
     for (name, is_dir) in [(&b"a/b/foo"[..], false), (b"foo", true), (b"/x.o", false), (b"-", false)] {
         for start in [&b"/"[..], b"/usr/src"] {
             client.start_at(start);
