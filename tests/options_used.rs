@@ -10,7 +10,7 @@ use std::{
 
 use harness::{Case, everywhere, locally, zoo};
 
-use oc_rsync::options::flags::{FLAGS, Flag, Group, Since, Special};
+use oc_rsync::options::flags::{FLAGS, Flag, Group, Special};
 
 /// These read command lines without running anything.
 const ONLY_READ: &[&str] = &["cli_syntax.rs", "server_argv.rs", "manual.rs"];
@@ -77,7 +77,7 @@ fn every_option_is_used() {
         .map(|word| word.split('=').next().unwrap_or(word))
         .collect();
     let mut unused = Vec::new();
-    let counts = |flag: &&Flag| flag.since == Since::Now && !is_for_daemons(flag) && !PRINTS.contains(&flag.long);
+    let counts = |flag: &&Flag| !is_for_daemons(flag) && !PRINTS.contains(&flag.long);
     for flag in FLAGS.iter().filter(counts) {
         let long = long_spellings(flag).filter(|name| !names.contains(name)).map(|name| format!("--{name}"));
         unused.extend(long);
@@ -209,20 +209,18 @@ fn options_that_only_a_daemon_knows_what_to_do_with() {
     ]);
 }
 
-/// Long names and second ones of what may not be written yet.
+/// Long names, and second ones.
 #[test]
-fn long_names_of_what_is_there() {
-    let is_there = |name: &str| FLAGS.iter().any(|flag| flag.long == name && flag.since == Since::Now);
-    let rows = [
-        ("acls", "--archive --acls -i"),
-        ("xattrs", "--archive --xattrs -i"),
-        ("compress", "--archive --compress -i"),
-        ("compress-choice", "-a --compress-choice=zlibx --zc=zlib -i"),
-        ("compress-level", "-az --compress-level=3 --zl=1 -i"),
-        ("compress-threads", "-az --zc=zstd --compress-threads=2 --zt=1 -i"),
-        ("skip-compress", "-az --skip-compress=gz -i"),
-        ("old-compress", "-a --old-compress -i"),
-        ("new-compress", "-a --new-compress -i"),
-    ];
-    locally(&rows.into_iter().filter(|(name, _)| is_there(name)).map(|(_, args)| row(args)).collect::<Vec<_>>());
+fn long_names() {
+    locally(&[
+        row("--archive --acls -i"),
+        row("--archive --xattrs -i"),
+        row("--archive --compress -i"),
+        row("-a --compress-choice=zlibx --zc=zlib -i"),
+        row("-az --compress-level=3 --zl=1 -i"),
+        row("-az --zc=zstd --compress-threads=2 --zt=1 -i"),
+        row("-az --skip-compress=gz -i"),
+        row("-a --old-compress -i"),
+        row("-a --new-compress -i"),
+    ]);
 }

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use super::{
     Append, ArgStyle, Batch, Delete, Dirs, FilterArg, Info, Mode, Options, Outbuf, Stderr, Super, algorithms,
-    flags::{self, Flag},
+    flags::Flag,
     target::HostSpec,
     typed::{Typed, leading_int, size, wrong},
 };
@@ -27,7 +27,6 @@ const MAXPATHLEN: usize = 4096;
 /// Draws the conclusions. The contradictions are found in the reference's order.
 pub fn resolve(mut typed: Typed, env: Env) -> Result<Options> {
     conclude(&mut typed, env)?;
-    refuse_later(&typed)?;
     Ok(typed.options)
 }
 
@@ -417,18 +416,6 @@ fn settle_files_from(typed: &mut Typed) -> Result<()> {
     options.files_from = Some(spec.path);
     options.files_from_host = Some(spec.host);
     Ok(())
-}
-
-/// Nothing is accepted and ignored: what cannot be done here is said so.
-pub fn refuse_later(typed: &Typed) -> Result<()> {
-    let options = &typed.options;
-    let implied = [("iconv", options.iconv.is_some()), ("partial-dir", options.partial_dir.is_some())];
-    let implied = implied.into_iter().filter(|(_, wanted)| *wanted).filter_map(|(name, _)| flags::flag(name));
-    let implied = implied.filter(|flag| flag.since == flags::Since::Later);
-    match typed.later.iter().copied().chain(implied).next() {
-        Some(flag) => Err(unsupported(flag)),
-        None => Ok(()),
-    }
 }
 
 /// The one line about an option that this build only knows by name.

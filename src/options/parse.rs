@@ -17,7 +17,7 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use super::{
     Mode, Options,
     check::{self, Env},
-    flags::{Act, DAEMON_FLAGS, FLAGS, Flag, Since, Special},
+    flags::{Act, DAEMON_FLAGS, FLAGS, Flag, Special},
     glob, help,
     popt::{self, Line},
     target::Target,
@@ -116,7 +116,6 @@ fn make_wish(typed: &mut Typed, words: &[Vec<u8>], env: Env) -> Result<Wish> {
     if typed.server && typed.options.arg_style == super::ArgStyle::Secluded && !typed.secluded_read {
         return Ok(Wish::ReadArgs(Secluded(Box::new(mem::take(typed)))));
     }
-    check::refuse_later(typed)?;
     if typed.server && nothing_named {
         let role = if typed.options.mode == Mode::ServerSender { "sender" } else { "Receiver" };
         return Err(help::usage_error().by(role));
@@ -140,7 +139,6 @@ fn far_side(mut typed: Typed, env: Env) -> Result<Options> {
         Err(Stop::Failed(error)) => return Err(error),
     }
     check::conclude(&mut typed, env)?;
-    check::refuse_later(&typed)?;
     Ok(typed.options)
 }
 
@@ -302,12 +300,6 @@ fn daemon_complaint(word: &[u8], why: &str) -> Error {
 
 fn apply(typed: &mut Typed, event: &Event) -> Done {
     let flag = event.flag;
-    if flag.since == Since::Later {
-        typed.later.retain(|other| !std::ptr::eq(*other, flag));
-        if event.on {
-            typed.later.push(flag);
-        }
-    }
     match flag.act {
         Act::Switch(act) => act(typed, event.on),
         Act::Text(act) => act(typed, event.on.then_some(&event.value[..]))?,

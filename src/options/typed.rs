@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Append, Options, Stderr, flags::Flag};
+use super::{Append, Options, Stderr};
 use crate::{
     bytes,
     error::{Error, ExitCode},
@@ -89,9 +89,6 @@ pub struct Typed {
     pub secluded_read: bool,
     pub outbuf: Option<Vec<u8>>,
     pub stderr_said: bool,
-
-    /// Options on whose effect this build cannot yet deliver, as long as nothing took them back.
-    pub later: Vec<&'static Flag>,
 }
 
 impl Typed {

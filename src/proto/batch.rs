@@ -12,27 +12,27 @@ use crate::{
     bytes,
     compress::Method,
     error::{Error, ExitCode, Result},
-    options::{Append, Compress, Dirs, Options, flags},
+    options::{Append, Compress, Dirs, Options},
     wire::{Reader, Writer},
 };
 
-/// The options with a flag, by its number. C: batch.c flag_name
-const FLAGS: [(&str, &str); 15] = [
-    ("recursive", "--recurse (-r)"),
-    ("owner", "--owner (-o)"),
-    ("group", "--group (-g)"),
-    ("links", "--links (-l)"),
-    ("devices", "--devices (-D)"),
-    ("hard-links", "--hard-links (-H)"),
-    ("checksum", "--checksum (-c)"),
-    ("dirs", "--dirs (-d)"),
-    ("compress", "--compress (-z)"),
-    ("iconv", "--iconv"),
-    ("acls", "--acls (-A)"),
-    ("xattrs", "--xattrs (-X)"),
-    ("inplace", "--inplace"),
-    ("append", "--append"),
-    ("append-verify", "--append-verify"),
+/// What the options with a flag are called, by its number. C: batch.c flag_name
+const FLAGS: [&str; 15] = [
+    "--recurse (-r)",
+    "--owner (-o)",
+    "--group (-g)",
+    "--links (-l)",
+    "--devices (-D)",
+    "--hard-links (-H)",
+    "--checksum (-c)",
+    "--dirs (-d)",
+    "--compress (-z)",
+    "--iconv",
+    "--acls (-A)",
+    "--xattrs (-X)",
+    "--inplace",
+    "--append",
+    "--append-verify",
 ];
 const RECURSE: usize = 0;
 const DIRS: usize = 7;
@@ -100,7 +100,7 @@ pub fn match_flags(options: &Options, flags: i32, version: u8, tell: &mut dyn Fn
         _ => FLAGS.len(),
     };
     let wanted = |flag: usize| flags >> flag & 1 != 0;
-    for (flag, (long, name)) in FLAGS.iter().enumerate().take(count) {
+    for (flag, name) in FLAGS.iter().enumerate().take(count) {
         let on = wanted(flag);
         if value(options, flag) == u8::from(on) {
             continue;
@@ -110,25 +110,11 @@ pub fn match_flags(options: &Options, flags: i32, version: u8, tell: &mut dyn Fn
             let line = bytes![what, " specify the --iconv option to use this batch file."];
             return Err(Error::new(ExitCode::SYNTAX, line));
         }
-        if on {
-            refuse_unknown(long)?;
-        }
         tell(bytes![if on { "Sett" } else { "Clear" }, "ing the ", name, " option to match the batchfile."]);
         set(&mut matched, flag, on);
     }
     matched.dirs = dirs(options.dirs, wanted(RECURSE), (version >= 29).then(|| wanted(DIRS)));
     Ok(matched)
-}
-
-/// What this build does not take off a wire, it takes off no file either.
-fn refuse_unknown(long: &str) -> Result<()> {
-    match flags::flag(long) {
-        Some(flag) if flag.since == flags::Since::Later => {
-            let line = bytes!["rsync: ", flag.spelling(), " is not supported by this build"];
-            Err(Error::new(ExitCode::UNSUPPORTED, line))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// `listed`: directories without their contents travel; before protocol 29 that was not said.

@@ -3,7 +3,7 @@
 use oc_rsync::{
     error::ExitCode,
     options::{
-        flags::{DAEMON_FLAGS, FLAGS, Flag, Group, Since},
+        flags::{DAEMON_FLAGS, FLAGS, Flag, Group},
         help,
         parse::options_from,
     },
@@ -59,7 +59,7 @@ fn options() -> String {
         for flag in FLAGS.iter().filter(|flag| flag.group == *group) {
             let key = super::key(flag);
             let text = texts.iter().find(|(name, _)| *name == key).map_or("", |(_, text)| text);
-            page += &item(flag, text, flag.since == Since::Later);
+            page += &item(flag, text);
         }
     }
     page
@@ -79,14 +79,14 @@ fn daemon() -> String {
             if let Some(first) = line.get_mut(..1) {
                 first.make_ascii_uppercase();
             }
-            page += &item(flag, &(line + "."), false);
+            page += &item(flag, &(line + "."));
         }
     }
     page
 }
 
 /// One option: its names, then what it does.
-fn item(flag: &Flag, text: &str, later: bool) -> String {
+fn item(flag: &Flag, text: &str) -> String {
     let value = if flag.takes_value() { flag.value } else { "" };
     let mut names: Vec<String> = Vec::new();
     if flag.short != 0 {
@@ -104,8 +104,7 @@ fn item(flag: &Flag, text: &str, later: bool) -> String {
     for name in flag.off {
         names.push(format!("\\fB\\-\\-{}\\fR", plain(name)));
     }
-    let mark = if later { " (not yet)" } else { "" };
-    format!(".TP\n{}{mark}\n{}\n", names.join(", "), roff(text))
+    format!(".TP\n{}\n{}\n", names.join(", "), roff(text))
 }
 
 /// Characters that roff would read otherwise.

@@ -1,7 +1,5 @@
 //! What happens: changes as lines of shell, options in groups, and who runs against whom.
 
-use oc_rsync::options::flags::{FLAGS, Flag, Since};
-
 use crate::harness::programs::{Ends, Program, ends, is_root};
 
 /// Where the bytes go, and which programs take part.
@@ -203,10 +201,10 @@ impl Dice {
         for (percent, group) in GROUPS {
             if self.chance(*percent) {
                 let option = self.pick(group);
-                options.extend(has_landed(option).then(|| option.to_string()));
+                options.push(option.to_string());
             }
         }
-        if has_landed("--exclude=x") && self.chance(30) {
+        if self.chance(30) {
             options.extend(self.filters());
             if options.iter().any(|option| option.ends_with("rules")) {
                 beside.push(format!("printf '%s\\n' '- {}' '+ {}' >rules", self.pick(PATTERNS), self.pick(PATTERNS)));
@@ -394,18 +392,4 @@ impl Dice {
             if top == "src" { String::new() } else { format!("; touch -h -d @{} {path}", 1_350_000_000 + seed) };
         line + &settled
     }
-}
-
-/// Whether this build has all these options.
-fn has_landed(options: &str) -> bool {
-    let named = |flag: &Flag, name: &str| flag.long == name || flag.also.contains(&name) || flag.off.contains(&name);
-    let later = |wanted: &dyn Fn(&Flag) -> bool| FLAGS.iter().any(|flag| flag.since == Since::Later && wanted(flag));
-    !options.split(' ').any(|word| match word.strip_prefix("--") {
-        Some(long) => {
-            let name = long.split('=').next().unwrap_or(long);
-            later(&|flag: &Flag| named(flag, name))
-        }
-        None if word.starts_with('-') => word.bytes().skip(1).any(|letter| later(&|flag: &Flag| flag.short == letter)),
-        None => false,
-    })
 }

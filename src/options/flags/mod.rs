@@ -54,14 +54,6 @@ pub enum Special {
     Unavailable,
 }
 
-/// Whether an option's effect is in this program.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Since {
-    Now,
-    /// Read, but refused by `check`.
-    Later,
-}
-
 /// One option. C: a row of options.c long_options with its line in rsync.1.md
 pub struct Flag {
     pub group: Group,
@@ -78,7 +70,6 @@ pub struct Flag {
     pub act: Act,
     /// Lines of `--help`; an empty left side is made from the names.
     pub help: &'static [(&'static str, &'static str)],
-    pub since: Since,
     /// How often the letter stands in the bundle sent to a server.
     pub letter: Option<fn(&Far) -> u8>,
     /// The words sent to a server.
@@ -102,7 +93,6 @@ impl Flag {
             value: "",
             act: Act::Special(Special::Unavailable),
             help: &[],
-            since: Since::Now,
             letter: None,
             words: None,
         }
