@@ -39,7 +39,7 @@ const LONGEST: usize = 255;
 /// No symlink's text is longer. C: MAXPATHLEN
 const LONGEST_LINK: u64 = 4095;
 
-/// What owner and group may always do with what is kept: we must be able to, as root would be.
+/// What the owner may always do with what is kept: we must be able to, as root would be.
 const KEPT_FILE: u32 = 0o600;
 const KEPT_DIR: u32 = 0o700;
 
